@@ -1,0 +1,110 @@
+//! What is wrong with a file that an operator wrote: where, what, and what to write instead.
+
+use std::{fmt, ops::Range, path::PathBuf, sync::Arc};
+
+/// A file's text with its name, shared by all that is said of it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct SourceFile {
+    /// As the operator would write it.
+    pub path: PathBuf,
+    /// All of it.
+    pub text: String,
+}
+
+/// Whether a diagnostic stops the file from being used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// It works, but not as the operator may think.
+    Warning,
+    /// It does not.
+    Error,
+}
+
+/// One thing to say about one place in a file. `Display` shows all of it:
+///
+/// ```text
+/// watchbell.toml:14:1: unknown key `evry` in a check
+///    |
+/// 14 | evry = "30s"
+///    | ^^^^ did you mean `every`?
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// Whether it stops the file from being used.
+    pub severity: Severity,
+    /// The file.
+    pub source: Arc<SourceFile>,
+    /// Bytes of the text that are underlined; empty or beyond the end is allowed.
+    pub span: Range<usize>,
+    /// What is wrong.
+    pub message: String,
+    /// What to write instead; may be empty.
+    pub hint: String,
+}
+
+impl Diagnostic {
+    /// Line and column of the span's start, both from 1; columns count characters.
+    #[must_use]
+    pub fn position(&self) -> (usize, usize) {
+        let start = floor_char_boundary(&self.source.text, self.span.start);
+        let before = self.source.text.get(..start).unwrap_or("");
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        let line = before.bytes().filter(|&b| b == b'\n').count() + 1;
+        let column = before.get(line_start..).unwrap_or("").chars().count() + 1;
+        (line, column)
+    }
+}
+
+fn floor_char_boundary(text: &str, mut at: usize) -> usize {
+    at = at.min(text.len());
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (line, column) = self.position();
+        let warning = if self.severity == Severity::Warning { "warning: " } else { "" };
+        writeln!(f, "{}:{line}:{column}: {warning}{}", self.source.path.display(), self.message)?;
+        let text = self.source.text.lines().nth(line - 1).unwrap_or("").replace('\t', " ");
+        let gutter = line.to_string().len();
+        let start = floor_char_boundary(&self.source.text, self.span.start);
+        let end = floor_char_boundary(&self.source.text, self.span.end).max(start);
+        let marked = self.source.text.get(start..end).unwrap_or("");
+        let width = marked.lines().next().unwrap_or("").chars().count().max(1);
+        writeln!(f, "{:gutter$} |", "")?;
+        writeln!(f, "{line} | {text}")?;
+        write!(f, "{:gutter$} | {:indent$}{}", "", "", "^".repeat(width), indent = column - 1)?;
+        if !self.hint.is_empty() {
+            write!(f, " {}", self.hint)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn diagnostic(text: &str, span: Range<usize>) -> String {
+        let source = Arc::new(SourceFile { path: "watchbell.toml".into(), text: text.to_owned() });
+        let message = "unknown key `evry` in a check".to_owned();
+        Diagnostic { severity: Severity::Error, source, span, message, hint: "did you mean `every`?".to_owned() }
+            .to_string()
+    }
+
+    #[test]
+    fn the_place_is_named_and_underlined() {
+        let expected = "watchbell.toml:2:1: unknown key `evry` in a check\n  |\n2 | evry = \"30s\"\n  | ^^^^ did you mean `every`?";
+        assert_eq!(diagnostic("é\nevry = \"30s\"\n", 3..7), expected);
+    }
+
+    #[test]
+    fn a_span_outside_the_text_or_inside_a_character_is_no_trouble() {
+        assert!(diagnostic("é", 1..1).starts_with("watchbell.toml:1:1: "));
+        assert!(diagnostic("a\n", 99..120).starts_with("watchbell.toml:2:1: "));
+        assert!(diagnostic("", 0..0).starts_with("watchbell.toml:1:1: "));
+    }
+}

@@ -1,0 +1,130 @@
+//! What is told: one event for each thing that happened to an incident.
+//!
+//! An event is written in the transaction of the change that it tells of. Until `seals_at` others
+//! may join it; then it is frozen, and everything told of it derives from what it holds.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    EventId, Impact, IncidentId, IncidentStatus, ServiceId,
+    incident::{Affected, Incident, Update},
+    text::LocalText,
+};
+
+/// One thing that happened to one incident.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Permanent: the feed entry's id and the Message-IDs come from it.
+    pub id: EventId,
+    /// What kind of thing.
+    pub kind: EventKind,
+    /// Whose.
+    pub incident: IncidentId,
+    /// When it happened, as people should read it: backdated where that is known.
+    pub at: Timestamp,
+    /// When it was recorded: the order of feeds.
+    pub recorded_at: Timestamp,
+    /// From when on it is frozen and told.
+    pub seals_at: Timestamp,
+    /// The services that it is about; whoever follows one of them is told.
+    pub services: Vec<ServiceId>,
+    /// Whether subscribers and channels are told (feeds carry it anyway).
+    pub notify: bool,
+    /// The incident as it was then.
+    pub view: IncidentView,
+    /// The update that it tells of, for [`EventKind::Updated`] and whatever came with one.
+    #[serde(default)]
+    pub update: Option<Update>,
+}
+
+impl Event {
+    /// Whether nothing can join it any more.
+    #[must_use]
+    pub fn is_sealed(&self, now: Timestamp) -> bool {
+        self.seals_at <= now
+    }
+}
+
+/// What a message needs to know of an incident at the time of an event.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct IncidentView {
+    /// The operator's title.
+    pub title: Option<LocalText>,
+    /// The service whose failure explains the others'.
+    pub root: Option<ServiceId>,
+    /// How far people are.
+    pub status: IncidentStatus,
+    /// How much it matters.
+    pub impact: Impact,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub resolved_at: Option<Timestamp>,
+    /// Every service that it touched so far.
+    pub affected: Vec<Affected>,
+}
+
+impl From<&Incident> for IncidentView {
+    fn from(incident: &Incident) -> Self {
+        Self {
+            title: incident.title.clone(),
+            root: incident.root.clone(),
+            status: incident.status,
+            impact: incident.impact,
+            started_at: incident.started_at,
+            resolved_at: incident.resolved_at,
+            affected: incident.affected.clone(),
+        }
+    }
+}
+
+/// The kinds of events of an incident (spec, section 1). Maintenance will add its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventKind {
+    /// It began.
+    Opened,
+    /// A service became affected.
+    Joined,
+    /// One service is back; the incident is not over.
+    Recovered,
+    /// A person said something.
+    Updated,
+    /// It is over.
+    Resolved,
+    /// It failed again.
+    Reopened,
+    /// It comes and goes.
+    Intermittent,
+    /// It was written up.
+    Postmortem,
+    /// It was taken off the site.
+    Withdrawn,
+}
+
+impl EventKind {
+    /// The word for it in JSON and the store.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Opened => "opened",
+            Self::Joined => "joined",
+            Self::Recovered => "recovered",
+            Self::Updated => "updated",
+            Self::Resolved => "resolved",
+            Self::Reopened => "reopened",
+            Self::Intermittent => "intermittent",
+            Self::Postmortem => "postmortem",
+            Self::Withdrawn => "withdrawn",
+        }
+    }
+}
+
+impl fmt::Display for EventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,272 @@
+//! The only place that writes files.
+//!
+//! A file is written beside its target under a temporary name, synced, and renamed over it: a
+//! reader sees the old content or the new, never half. Temporary names end in [`TEMPORARY`], so
+//! that a leftover of a crash is known as ours.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{FlockOperation, flock};
+
+/// How the name of a temporary file ends.
+pub const TEMPORARY: &str = ".wb-tmp";
+
+/// New content that lies beside its target, not yet in its place.
+#[derive(Debug)]
+pub struct Staged {
+    target: PathBuf,
+    temporary: PathBuf,
+    file: Option<File>,
+}
+
+impl Staged {
+    /// Writes `bytes` beside `target`, creating its folder if need be. Nothing is synced yet.
+    ///
+    /// # Errors
+    /// As the file system says.
+    pub fn write(target: &Path, bytes: &[u8]) -> io::Result<Self> {
+        if let Some(folder) = target.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        let temporary = temporary_name(target);
+        let mut file = File::create(&temporary)?;
+        let staged = |file| Self { target: target.to_owned(), temporary: temporary.clone(), file: Some(file) };
+        match file.write_all(bytes) {
+            Ok(()) => Ok(staged(file)),
+            Err(error) => {
+                drop(staged(file));
+                Err(error)
+            }
+        }
+    }
+
+    /// Waits until the content is on the disk.
+    ///
+    /// # Errors
+    /// As the file system says.
+    pub fn sync(&mut self) -> io::Result<()> {
+        match self.file.take() {
+            Some(file) => file.sync_all(),
+            None => Ok(()),
+        }
+    }
+
+    /// Puts the content in its place. The folder itself is not synced: see [`sync_folder`].
+    ///
+    /// # Errors
+    /// As the file system says; the target is then as it was.
+    pub fn commit(mut self) -> io::Result<()> {
+        self.sync()?;
+        fs::rename(&self.temporary, &self.target)?;
+        self.temporary.clear();
+        Ok(())
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        if !self.temporary.as_os_str().is_empty() {
+            // Best effort: a leftover is also removed by its name.
+            let _ = fs::remove_file(&self.temporary);
+        }
+    }
+}
+
+fn temporary_name(target: &Path) -> PathBuf {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(target.file_name().unwrap_or_default());
+    name.push(TEMPORARY);
+    target.with_file_name(name)
+}
+
+/// Replaces a file's content: old or new, durable when this returns.
+///
+/// # Errors
+/// As the file system says; the target is then as it was.
+pub fn write(target: &Path, bytes: &[u8]) -> io::Result<()> {
+    Staged::write(target, bytes)?.commit()?;
+    sync_folder(target.parent().unwrap_or(Path::new(".")))
+}
+
+/// Makes renames and removals in a folder durable.
+///
+/// # Errors
+/// As the file system says.
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    File::open(folder)?.sync_all()
+}
+
+/// Creates a file that must not exist yet, whole or not at all; `mode` as in chmod.
+///
+/// # Errors
+/// [`io::ErrorKind::AlreadyExists`] if it does, else as the file system says.
+pub fn create(target: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    if let Some(folder) = target.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let temporary = temporary_name(target);
+    let result = (|| {
+        let _ = fs::remove_file(&temporary);
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::hard_link(&temporary, target)
+    })();
+    let _ = fs::remove_file(&temporary);
+    result
+}
+
+/// Creates a folder with all above it.
+///
+/// # Errors
+/// As the file system says.
+pub fn create_folder(folder: &Path) -> io::Result<()> {
+    fs::create_dir_all(folder)
+}
+
+/// Removes a file, and its folder if that is then empty (but never `keep` or anything above it).
+/// A file that is already gone is no error.
+///
+/// # Errors
+/// As the file system says.
+pub fn remove(target: &Path, keep: &Path) -> io::Result<()> {
+    match fs::remove_file(target) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    for folder in target.ancestors().skip(1).take_while(|folder| *folder != keep && folder.starts_with(keep)) {
+        if fs::remove_dir(folder).is_err() {
+            break; // not empty: somebody else's, or still in use
+        }
+    }
+    Ok(())
+}
+
+/// Reads a text file of at most `max` bytes.
+///
+/// # Errors
+/// As the file system says; [`io::ErrorKind::InvalidData`] if it is longer or no UTF-8.
+pub fn read_text(path: &Path, max: u64) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    let read = File::open(path)?.take(max.saturating_add(1)).read_to_end(&mut bytes)?;
+    if u64::try_from(read).unwrap_or(u64::MAX) > max {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("it is longer than {max} bytes")));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        io::Error::new(io::ErrorKind::InvalidData, format!("byte {at} is not valid UTF-8"))
+    })
+}
+
+/// A lock that vanishes with its process, and says who holds it.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+/// Why a lock could not be taken.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Another process has it.
+    #[error("it is held by {holder}")]
+    Held {
+        /// What the holder wrote about itself.
+        holder: String,
+    },
+    /// The lock file could not be used.
+    #[error("the lock file {path} could not be used: {source}")]
+    Io {
+        /// The lock file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl Lock {
+    /// Takes the lock at `path`, writing `holder` into it for others to read.
+    ///
+    /// # Errors
+    /// If another process has it, or the file cannot be used.
+    pub fn take(path: &Path, holder: &str) -> Result<Self, LockError> {
+        let io = |source| LockError::Io { path: path.to_owned(), source };
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).map_err(io)?;
+        }
+        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(io)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let mut holder = String::new();
+                let _ = file.read_to_string(&mut holder);
+                let holder = holder.trim();
+                let holder = if holder.is_empty() { "another process" } else { holder }.to_owned();
+                return Err(LockError::Held { holder });
+            }
+            Err(errno) => return Err(io(errno.into())),
+        }
+        file.set_len(0).map_err(io)?;
+        file.write_all(holder.as_bytes()).map_err(io)?;
+        Ok(Self { _file: file })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_and_leaves_nothing_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a/b.txt");
+        write(&path, b"one").unwrap();
+        write(&path, b"two").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_staged_but_not_committed_goes_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("b.txt");
+        drop(Staged::write(&path, b"one").unwrap());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn create_never_overwrites() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("b.txt");
+        create(&path, b"one", 0o600).unwrap();
+        assert_eq!(create(&path, b"two", 0o600).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&path).unwrap(), b"one");
+    }
+
+    #[test]
+    fn removing_clears_empty_folders_up_to_the_one_to_keep() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x/y/z.txt");
+        write(&path, b"one").unwrap();
+        remove(&path, folder.path()).unwrap();
+        assert!(folder.path().exists());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        remove(&path, folder.path()).unwrap();
+    }
+
+    #[test]
+    fn a_second_holder_is_refused_and_told_of_the_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        let first = Lock::take(&path, "process 7").unwrap();
+        let error = Lock::take(&path, "process 8").unwrap_err().to_string();
+        assert_eq!(error, "it is held by process 7");
+        drop(first);
+        Lock::take(&path, "process 8").unwrap();
+    }
+}

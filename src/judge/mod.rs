@@ -1,0 +1,145 @@
+//! The judge: decides what results and notes mean. Pure: rules, state, input and time in; events,
+//! decisions with reasons, and requests out.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{
+    CheckKey, IncidentId, ServiceId, archive::ServiceNow, event::Event, incident::Incident, note::Note,
+    outcome::Outcome, span::SpanEdit,
+};
+
+/// What the judge is given.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A probe came back.
+    Outcome {
+        /// Whose.
+        check: CheckKey,
+        /// With what.
+        outcome: Outcome,
+    },
+    /// A note is new, or its content changed.
+    Note(Box<Note>),
+    /// The rules were loaded anew: the first input after a start or reload.
+    Rules,
+    /// The process or the machine stood still, or the clock jumped.
+    Suspended,
+    /// Nothing but time passed.
+    Tick,
+}
+
+/// All that follows from one input.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Step {
+    /// Incidents that are new or changed, whole.
+    pub incidents: Vec<Incident>,
+    /// New events.
+    pub events: Vec<Event>,
+    /// Events that are not sealed yet and changed: same id, new content.
+    pub amended: Vec<Event>,
+    /// Changes of the record of each service's status.
+    pub spans: Vec<SpanEdit>,
+    /// Services whose present state changed.
+    pub services: Vec<ServiceNow>,
+    /// Why things were decided as they were.
+    pub decisions: Vec<Decision>,
+    /// What the judge cannot do itself.
+    pub requests: Vec<Request>,
+}
+
+/// One decision, with its reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decision {
+    /// When.
+    pub at: Timestamp,
+    /// On what.
+    pub service: ServiceId,
+    /// The check whose result led to it, if one did.
+    #[serde(default)]
+    pub check: Option<CheckKey>,
+    /// Of which incident's story it is part: those are kept, the others only counted.
+    #[serde(default)]
+    pub incident: Option<IncidentId>,
+    /// What was decided, and why.
+    pub reason: Reason,
+}
+
+/// What was decided, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "reason", rename_all = "snake_case")]
+pub enum Reason {
+    /// Failing, but not often enough yet.
+    BelowThreshold {
+        /// So many in a row.
+        seen: u32,
+        /// Of so many.
+        needed: u32,
+    },
+    /// Enough failures in a row.
+    Down {
+        /// How many.
+        probes: u32,
+    },
+    /// Enough successes in a row.
+    Up {
+        /// How many.
+        probes: u32,
+    },
+    /// Enough slow answers in a row.
+    Degraded {
+        /// How many.
+        probes: u32,
+    },
+    /// A run of failures ended before the verdict.
+    Blip {
+        /// After so many.
+        seen: u32,
+    },
+    /// A new incident.
+    Opened,
+    /// Part of an incident that is open.
+    Joined,
+    /// An incident that was just over goes on.
+    Reopened,
+    /// All its services are back.
+    Resolved,
+    /// All its services are back, but its note says to wait for the operator.
+    WaitsForOperator,
+    /// The operator says it is over, but a check is still down.
+    StillDown,
+    /// Nobody has looked for too long.
+    NoRecentData,
+    /// Its service is no longer configured.
+    NoLongerMonitored,
+    /// The result says nothing about the target.
+    NotCounted,
+}
+
+/// What the judge cannot do itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Probe this check at that time instead of at its turn, if that is sooner.
+    Probe {
+        /// Which.
+        check: CheckKey,
+        /// When.
+        at: Timestamp,
+        /// How urgent.
+        priority: Priority,
+    },
+}
+
+/// How urgent a probe is, most urgent first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Priority {
+    /// Is it us?
+    Canary,
+    /// A verdict waits for it.
+    Recheck,
+    /// A related check failed.
+    PulledForward,
+    /// Its turn.
+    Regular,
+}
