@@ -1,6 +1,8 @@
 //! `watchbell.toml`: one table of keys makes the parser, the hints, the defaults, the example and
 //! the schema. What comes out needs no more checking.
 
+pub mod cron;
+
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
