@@ -1,1 +1,18 @@
-//! (being written)
+//! Telling people: whom to tell what and when, and handing it to a mail server.
+//!
+//! ```text
+//!  Ledger (the store) ─ claim ─> plan ─> compose ─> Outgoing ─ Relay (SMTP or a folder) ─> Reply
+//!        ^                         │                                                        │
+//!        └──────────── settle ─────┴───────────────────── retry <───────────────────────────┘
+//! ```
+//!
+//! [`plan`] and [`retry`] decide and touch nothing; [`compose`] makes bytes of values;
+//! [`outbox`] keeps what is in flight; [`worker`] is the thin asynchronous shell around them.
+//! Without `[email]` in the config nobody runs the worker: events stay in the feeds, and their
+//! deliveries wait in the store until there is a way to send them.
+
+pub mod ledger;
+pub mod plan;
+pub mod recipient;
+pub mod reply;
+pub mod retry;
