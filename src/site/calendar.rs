@@ -21,10 +21,27 @@ pub fn ics(head: &CalendarHead<'_>, events: Vec<icalendar::Event>) -> Vec<u8> {
         .append_property(Property::new("PRODID", "-//watchbell//maintenance//EN"))
         .append_property(Property::new("CALSCALE", "GREGORIAN"))
         .append_property(Property::new("METHOD", "PUBLISH"));
-    calendar.name(&super::feeds::text::clean(head.name).replace(['\n', '\t'], " "));
+    let name = super::feeds::text::clean(head.name).replace(['\n', '\t'], " ");
+    // The crate escapes the properties that RFC 5545 knows as text; `NAME` came later.
+    calendar.append_property(Property::new("NAME", escape(&name)));
+    calendar.append_property(Property::new("X-WR-CALNAME", name));
     calendar.append_property(Property::new("URL", head.url));
+    let is_empty = events.is_empty();
     calendar.extend(events);
-    calendar.to_string().into_bytes()
+    let mut text = calendar.to_string();
+    if is_empty && let Some(end) = text.rfind("END:VCALENDAR") {
+        text.insert_str(end, UTC);
+    }
+    text.into_bytes()
+}
+
+/// A calendar without any component is not valid (RFC 5545, section 3.6): without events, this one
+/// stands in it.
+const UTC: &str = "BEGIN:VTIMEZONE\r\nTZID:UTC\r\nBEGIN:STANDARD\r\nDTSTART:19700101T000000\r\n\
+    TZOFFSETFROM:+0000\r\nTZOFFSETTO:+0000\r\nTZNAME:UTC\r\nEND:STANDARD\r\nEND:VTIMEZONE\r\n";
+
+fn escape(text: &str) -> String {
+    text.replace('\\', "\\\\").replace(';', "\\;").replace(',', "\\,")
 }
 
 #[cfg(test)]

@@ -3,7 +3,12 @@
 //! Everything here reads committed facts through [`crate::domain::archive::Archive`] and writes
 //! files through [`crate::fsio`]. Nothing here judges, and nothing here talks to the network.
 
+pub mod badge;
+pub mod calendar;
 pub mod catalog;
 pub mod defaults;
+pub mod feeds;
+pub mod json;
 pub mod markdown;
+pub mod outages_csv;
 pub mod words;

@@ -1,6 +1,105 @@
 //! Feeds: the news for feed readers, as RSS 2.0, Atom and JSON Feed 1.1.
+//!
+//! [`updates`] has one entry for each event, since readers do not show an edited entry again;
+//! [`history`] has one for each incident, its updates inside. Both are pure: values in, a [`Feed`]
+//! out, which writes itself in each format. Nothing here knows what time it is.
 
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::words::{Names, Words};
+use crate::{
+    config::Site,
+    domain::{IncidentId, ServiceId, event::Event, incident::Incident},
+};
+
+mod entry;
 pub mod select;
 pub mod tags;
 pub mod text;
+pub mod timeline;
 pub mod write;
+
+pub use tags::Authority;
+pub use write::{Entry, Feed};
+
+/// What feeds and the JSON API need to know of the site.
+#[derive(Clone, Copy, Debug)]
+pub struct FeedSite<'a> {
+    /// Title, address, language and zone.
+    pub site: &'a Site,
+    /// How services are called.
+    pub names: &'a Names,
+    /// The site's words.
+    pub words: &'a Words,
+    /// Who mints ids: made once, kept for ever.
+    pub authority: &'a Authority,
+}
+
+impl FeedSite<'_> {
+    /// The absolute address of `path` within the site.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.site.url)
+    }
+
+    /// The absolute address of an incident's page.
+    #[must_use]
+    pub fn incident_url(&self, id: &IncidentId) -> String {
+        self.url(&format!("incidents/{id}/"))
+    }
+
+    /// A point in time as people read it, with year and zone.
+    fn moment(&self, at: Timestamp) -> String {
+        self.words.moment(at, &self.site.timezone)
+    }
+}
+
+/// The feed of `updates.rss`, `updates.atom` and `feed.json`, of the whole site or of one service.
+///
+/// `events` are the newest [`select::MOST`] of the archive, `incidents` (at least) those that they
+/// are about: an update whose text was corrected since shows the correction.
+#[must_use]
+pub fn updates(
+    site: &FeedSite<'_>,
+    service: Option<&ServiceId>,
+    events: &[Event],
+    incidents: &BTreeMap<IncidentId, Incident>,
+    now: Timestamp,
+) -> Feed {
+    let entries = select::events(events, incidents, now)
+        .into_iter()
+        .map(|event| entry::of_event(site, event, incidents.get(&event.incident)))
+        .collect();
+    feed(site, service, "updates", "feeds.updates_of", entries)
+}
+
+/// The feed of `history.rss` and `history.atom`: `incidents` are those that began last (at least
+/// [`select::LEAST`], if there are as many).
+#[must_use]
+pub fn history(site: &FeedSite<'_>, incidents: &BTreeMap<IncidentId, Incident>) -> Feed {
+    let entries = select::incidents(incidents).into_iter().map(|incident| entry::of_incident(site, incident)).collect();
+    feed(site, None, "history", "feeds.history_of", entries)
+}
+
+fn feed(site: &FeedSite<'_>, service: Option<&ServiceId>, name: &str, title: &str, mut entries: Vec<Entry>) -> Feed {
+    write::distinguish(&mut entries);
+    let whose = match service {
+        Some(service) => format!("{}: {}", site.site.title, site.names.get(service)),
+        None => site.site.title.clone(),
+    };
+    let folder = service.map(|service| format!("services/{service}/")).unwrap_or_default();
+    Feed {
+        id: site.authority.feed(name, service),
+        title: site.words.text(title, &[("title", &whose)]),
+        description: if site.site.description.is_empty() { whose } else { site.site.description.clone() },
+        language: site.words.language().to_owned(),
+        author: site.site.title.clone(),
+        home_url: site.url(&folder),
+        self_url: site.url(&format!("{folder}{name}")),
+        json_url: (name == "updates").then(|| site.url(&format!("{folder}feed.json"))),
+        updated_at: entries.iter().map(|entry| entry.updated_at).max().unwrap_or_else(|| site.authority.founded_at()),
+        entries,
+    }
+}

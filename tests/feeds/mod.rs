@@ -1,0 +1,1 @@
+//! Feeds, JSON, badges and calendars, read back by independent parsers.
