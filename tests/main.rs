@@ -1,1 +1,15 @@
+//! The integration tests, as one program: what is seen from outside.
+#![allow(
+    clippy::as_conversions,
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "tests stand outside: they may look at the clock, write files, and fail loudly"
+)]
 
+mod support;
+mod web;

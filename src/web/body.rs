@@ -58,14 +58,17 @@ impl FileBody {
             self.state = State::Over;
             return Poll::Ready(None);
         }
-        if let State::Ready(file) = std::mem::replace(&mut self.state, State::Over) {
-            let want = self.left.min(PIECE);
-            self.state = State::Reading(spawn_blocking(move || {
-                let mut piece = Vec::new();
-                let read = (&file).take(want).read_to_end(&mut piece);
-                (file, read.map(|_| piece))
-            }));
-        }
+        self.state = match std::mem::replace(&mut self.state, State::Over) {
+            State::Ready(file) => {
+                let want = self.left.min(PIECE);
+                State::Reading(spawn_blocking(move || {
+                    let mut piece = Vec::new();
+                    let read = (&file).take(want).read_to_end(&mut piece);
+                    (file, read.map(|_| piece))
+                }))
+            }
+            under_way => under_way,
+        };
         let State::Reading(reading) = &mut self.state else { return Poll::Ready(None) };
         let (file, piece) = match std::task::ready!(Pin::new(reading).poll(cx)) {
             Ok(read) => read,

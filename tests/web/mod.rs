@@ -1,0 +1,6 @@
+//! The HTTP side, through real sockets.
+
+mod client;
+mod endpoints;
+mod hostile;
+mod site;
