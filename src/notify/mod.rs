@@ -11,8 +11,11 @@
 //! Without `[email]` in the config nobody runs the worker: events stay in the feeds, and their
 //! deliveries wait in the store until there is a way to send them.
 
+pub mod compose;
 pub mod ledger;
 pub mod plan;
 pub mod recipient;
+pub mod relay;
 pub mod reply;
 pub mod retry;
+pub mod smtp;

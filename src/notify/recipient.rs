@@ -13,15 +13,15 @@ use crate::domain::{
     subscriber::Wants,
 };
 
-/// What telling needs to know of each service, by its name.
+/// What telling needs to know of each service and group, by its permanent name.
 #[derive(Clone, Debug, Default)]
 pub struct Directory {
     services: BTreeMap<ServiceId, Entry>,
+    groups: BTreeMap<GroupId, String>,
 }
 
 #[derive(Clone, Debug)]
 struct Entry {
-    name: String,
     group: Option<GroupId>,
     notify_after: Duration,
     max_impact: Impact,
@@ -36,7 +36,6 @@ impl Directory {
             .iter()
             .map(|service| {
                 let entry = Entry {
-                    name: service.name.clone(),
                     group: service.group.clone(),
                     notify_after: service.notify_after,
                     max_impact: service.max_impact,
@@ -44,13 +43,14 @@ impl Directory {
                 (service.id.clone(), entry)
             })
             .collect();
-        Self { services }
+        let groups = rules.groups.iter().map(|group| (group.id.clone(), group.name.clone())).collect();
+        Self { services, groups }
     }
 
-    /// What people call a service; its id if it is no longer configured.
+    /// What people call a group; its id if it is no longer configured.
     #[must_use]
-    pub fn name<'a>(&'a self, service: &'a ServiceId) -> &'a str {
-        self.services.get(service).map_or(service.as_str(), |entry| entry.name.as_str())
+    pub fn group_name<'a>(&'a self, group: &'a GroupId) -> &'a str {
+        self.groups.get(group).map_or(group.as_str(), String::as_str)
     }
 
     /// How long an outage of it lasts before subscribers are told.

@@ -69,7 +69,12 @@ pub enum Reply {
         /// What happened.
         text: String,
     },
-    /// It was never begun, or ended by our own shutdown before anything could be taken.
+    /// The server is not what the config asks for, such as one without STARTTLS. Nothing was sent.
+    Unfit {
+        /// What is missing.
+        text: String,
+    },
+    /// It was never begun.
     NotTried,
 }
 
@@ -94,6 +99,7 @@ impl fmt::Display for Reply {
             Self::Accepted { text } => f.write_str(text),
             Self::Refused { phase, code, text, .. } => write!(f, "{code} {text} (to {phase})"),
             Self::Broken { phase, text } => write!(f, "{text} (during {phase})"),
+            Self::Unfit { text } => f.write_str(text),
             Self::NotTried => f.write_str("not tried"),
         }
     }
@@ -133,6 +139,7 @@ pub fn classify(reply: &Reply) -> Class {
     match reply {
         Reply::Accepted { .. } => Class::Sent,
         Reply::NotTried => Class::Nothing,
+        Reply::Unfit { .. } => Class::Ours,
         // A message that makes the server hang up must not hold up all the others.
         Reply::Broken { phase: Phase::Body, .. } => Class::Later,
         Reply::Broken { .. } => Class::Away,

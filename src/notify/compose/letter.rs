@@ -1,0 +1,495 @@
+//! What one message says to one reader: its sentence, its facts, people's words, in the reader's
+//! language and zone, and only of the services that they follow. Pure; knows no MIME.
+
+use jiff::{Timestamp, tz::TimeZone};
+use minijinja::Value;
+use serde::Serialize;
+use url::Url;
+
+use crate::{
+    domain::{
+        ServiceId, ServiceStatus,
+        event::{Event, EventKind, IncidentView},
+        incident::{Affected, Update},
+        subscriber::Wants,
+    },
+    notify::{
+        plan::News,
+        recipient::{Directory, Recipient},
+    },
+    site::{
+        markdown,
+        words::{Names, Words},
+    },
+};
+
+/// How many services a message lists before it counts the rest.
+const LISTED: usize = 12;
+/// How many a sentence names.
+const NAMED: usize = 3;
+
+/// Everything that a message is made of. The events are the frozen facts; nothing here depends on
+/// when the message is composed, so that composing it again gives the same bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// What the message is.
+    pub news: News,
+    /// What it tells of, oldest first; the last one's view is the truth that it states.
+    pub events: &'a [&'a Event],
+    /// What the reader chose.
+    pub wants: &'a Wants,
+    /// What there is to choose from.
+    pub directory: &'a Directory,
+    /// How services are called.
+    pub names: &'a Names,
+    /// The reader's language.
+    pub words: &'a Words,
+    /// The reader's zone.
+    pub zone: &'a TimeZone,
+    /// Whose status this is.
+    pub site_title: &'a str,
+    /// Where the site is; ends in `/`.
+    pub site_url: &'a Url,
+    /// The colour of links.
+    pub accent: &'a str,
+    /// Where one click ends it.
+    pub leave_url: &'a str,
+}
+
+/// What the templates see.
+#[derive(Clone, Debug, Serialize)]
+pub struct Letter {
+    lang: String,
+    dir: &'static str,
+    /// The side on which lines begin.
+    start: &'static str,
+    site: Site,
+    accent: String,
+    accent_dark: String,
+    tint: Tint,
+    subject: String,
+    sentence: String,
+    /// The state as a word.
+    state: String,
+    /// A further sentence, of some kinds of messages.
+    note: String,
+    facts: Vec<Fact>,
+    /// As many spaces as a label is wide.
+    indent: String,
+    people: Vec<Said>,
+    page: Link,
+    why: String,
+    leave: Leave,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Site {
+    title: String,
+    url: Value,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Fact {
+    label: String,
+    /// The label as wide as the widest, for plain text.
+    padded: String,
+    lines: Vec<String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Said {
+    heading: String,
+    text: String,
+    html: Value,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Link {
+    label: String,
+    url: Value,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Leave {
+    label: String,
+    line: String,
+    url: Value,
+}
+
+/// The colours of a state, light and dark.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Tint {
+    light_text: &'static str,
+    light_bar: &'static str,
+    light_tint: &'static str,
+    dark_text: &'static str,
+    dark_bar: &'static str,
+    dark_tint: &'static str,
+}
+
+const fn tint(light: [&'static str; 3], dark: [&'static str; 3]) -> Tint {
+    let ([light_text, light_bar, light_tint], [dark_text, dark_bar, dark_tint]) = (light, dark);
+    Tint { light_text, light_bar, light_tint, dark_text, dark_bar, dark_tint }
+}
+
+const OK: Tint = tint(["#12774b", "#2f9e6d", "#eef7f2"], ["#5fd39b", "#2f9e6d", "#12211a"]);
+const SLOW: Tint = tint(["#8a5a00", "#b98500", "#fdf6e3"], ["#f0c14b", "#c9971b", "#241d0d"]);
+const PARTIAL: Tint = tint(["#b14a00", "#d9631a", "#fdf0e6"], ["#ff9f5a", "#d96a25", "#26190f"]);
+const OUTAGE: Tint = tint(["#b81d2c", "#d9363e", "#fdeeee"], ["#ff7b80", "#d9363e", "#2a1416"]);
+const PLANNED: Tint = tint(["#2456c7", "#5b8def", "#eef3fd"], ["#8ab0ff", "#4f7fe0", "#141c2c"]);
+
+impl Letter {
+    /// What is said; `None` if there is no event to speak of.
+    #[must_use]
+    pub fn new(source: &Source<'_>) -> Option<Self> {
+        let last = *source.events.last()?;
+        let recipient = Recipient { wants: source.wants, directory: source.directory };
+        let view = own_view(&last.view, recipient);
+        let writer = Writer { source, last, recipient, is_over: view.resolved_at.is_some(), view };
+        let words = source.words;
+        let subject = words.text("mail.subject", &[("site", source.site_title), ("subject", &writer.subject())]);
+        let mut facts = writer.facts();
+        let width = facts.iter().map(|fact| fact.padded.chars().count()).max().unwrap_or(0) + 2;
+        for fact in &mut facts {
+            fact.padded = format!("{:width$}", fact.padded);
+        }
+        let page = source.site_url.join(&format!("incidents/{}/", last.incident)).ok()?;
+        let (dir, start) = if words.direction() == "rtl" { ("rtl", "right") } else { ("ltr", "left") };
+        Some(Self {
+            lang: words.language().to_owned(),
+            dir,
+            start,
+            site: Site { title: source.site_title.to_owned(), url: address(source.site_url.as_str()) },
+            accent: source.accent.to_owned(),
+            accent_dark: lightened(source.accent),
+            tint: writer.tint(),
+            subject,
+            sentence: writer.sentence(),
+            state: writer.state(),
+            note: if source.news == News::Intermittent { words.text("mail.quiet", &[]) } else { String::new() },
+            facts,
+            indent: " ".repeat(width),
+            people: writer.people(),
+            page: Link { label: writer.page_label(), url: address(page.as_str()) },
+            why: writer.why(),
+            leave: Leave {
+                label: words.text("mail.leave", &[]),
+                line: words.text("mail.leave_line", &[("url", source.leave_url)]),
+                url: address(source.leave_url),
+            },
+        })
+    }
+}
+
+/// An incident with only a recipient's services in it, over when theirs are back.
+fn own_view(view: &IncidentView, recipient: Recipient<'_>) -> IncidentView {
+    let (started_at, resolved_at) = recipient.stretch(view);
+    IncidentView {
+        root: view.root.clone().filter(|root| recipient.follows(root)),
+        started_at,
+        resolved_at,
+        affected: recipient.parts(&view.affected).cloned().collect(),
+        ..view.clone()
+    }
+}
+
+struct Writer<'a> {
+    source: &'a Source<'a>,
+    last: &'a Event,
+    recipient: Recipient<'a>,
+    /// The incident as the reader sees it.
+    view: IncidentView,
+    is_over: bool,
+}
+
+impl Writer<'_> {
+    fn words(&self) -> &Words {
+        self.source.words
+    }
+
+    fn title(&self) -> String {
+        self.words().incident_title(&self.view, self.source.names)
+    }
+
+    fn sentence_of(&self, text: &str) -> String {
+        if text.ends_with(['.', '!', '?', '。', '…', ':']) {
+            return text.to_owned();
+        }
+        self.words().text("mail.sentence", &[("text", text)])
+    }
+
+    /// The services that the message is about, of those that the reader follows.
+    fn concerned(&self, kind: EventKind) -> Vec<&ServiceId> {
+        let mut services: Vec<&ServiceId> = Vec::new();
+        for event in self.source.events.iter().filter(|event| event.kind == kind) {
+            for service in self.recipient.concerned(event) {
+                if !services.contains(&service) {
+                    services.push(service);
+                }
+            }
+        }
+        services
+    }
+
+    fn suffering(&self) -> Vec<&ServiceId> {
+        self.view.affected.iter().filter(|part| part.recovered_at.is_none()).map(|part| &part.service).collect()
+    }
+
+    fn all(&self) -> Vec<&ServiceId> {
+        self.view.affected.iter().map(|part| &part.service).collect()
+    }
+
+    /// The text at `key` about some services by name.
+    fn about(&self, key: &str, services: &[&ServiceId], args: &[(&str, &str)]) -> String {
+        let names: Vec<&str> = services.iter().map(|service| self.source.names.get(service)).collect();
+        let listed = self.words().list(&names, NAMED);
+        let mut all = vec![("names", listed.as_str())];
+        all.extend_from_slice(args);
+        self.words().count(key, u64::try_from(services.len()).unwrap_or(u64::MAX), &all)
+    }
+
+    /// How long it lasted for the reader, if it is over.
+    fn lasted_ms(&self) -> Option<u64> {
+        let ended_at = self.view.resolved_at?;
+        match self.view.affected.as_slice() {
+            [part] => Some(part.downtime_ms(ended_at)),
+            _ => u64::try_from(ended_at.as_millisecond() - self.view.started_at.as_millisecond()).ok(),
+        }
+    }
+
+    fn lasted(&self) -> String {
+        self.words().duration(self.lasted_ms().unwrap_or(0))
+    }
+
+    fn subject(&self) -> String {
+        let words = self.words();
+        let say = |kind, services: &[&ServiceId]| {
+            let services: Vec<ServiceId> = services.iter().map(|&service| service.clone()).collect();
+            words.event_subject(kind, &self.view, &services, self.source.names)
+        };
+        match self.source.news {
+            News::Opened => say(EventKind::Opened, &self.all()),
+            News::Joined => say(EventKind::Joined, &self.concerned(EventKind::Joined)),
+            News::Recovered => say(EventKind::Recovered, &self.concerned(EventKind::Recovered)),
+            News::Updated => say(EventKind::Updated, &self.all()),
+            News::Resolved => say(EventKind::Resolved, &self.all()),
+            News::Reopened => say(EventKind::Reopened, &self.suffering()),
+            News::Intermittent => say(EventKind::Intermittent, &self.all()),
+            News::Postmortem => say(EventKind::Postmortem, &self.all()),
+            News::Withdrawn => say(EventKind::Withdrawn, &self.all()),
+            News::Passed => {
+                let key = match self.worst() {
+                    ServiceStatus::MajorOutage | ServiceStatus::PartialOutage => "mail.passed_subject",
+                    ServiceStatus::DegradedPerformance => "mail.passed_slow_subject",
+                    _ => "mail.passed_other_subject",
+                };
+                let names = words.incident_names(&self.view, self.source.names);
+                words.text(key, &[("names", &names), ("duration", &self.lasted())])
+            }
+        }
+    }
+
+    fn sentence(&self) -> String {
+        let words = self.words();
+        let title = self.title();
+        match self.source.news {
+            News::Opened | News::Updated => self.sentence_of(&title),
+            News::Joined => self.about("mail.joined", &self.concerned(EventKind::Joined), &[]),
+            News::Recovered => {
+                let back = self.concerned(EventKind::Recovered);
+                let longest = back
+                    .iter()
+                    .filter_map(|service| self.part(service))
+                    .map(|part| part.downtime_ms(part.recovered_at.unwrap_or(self.last.at)));
+                let duration = words.duration(longest.max().unwrap_or(0));
+                self.about("mail.back_some", &back, &[("duration", &duration)])
+            }
+            News::Resolved if self.view.affected.is_empty() => words.text("mail.over", &[("title", &title)]),
+            News::Resolved => self.about("mail.back", &self.all(), &[("duration", &self.lasted())]),
+            News::Reopened => {
+                let key = match self.worst() {
+                    ServiceStatus::MajorOutage => "mail.again_down",
+                    ServiceStatus::PartialOutage => "mail.again_partly",
+                    ServiceStatus::DegradedPerformance => "mail.again_slow",
+                    _ => "mail.again_other",
+                };
+                self.about(key, &self.suffering(), &[])
+            }
+            News::Intermittent => self.about("mail.intermittent", &self.all(), &[]),
+            News::Postmortem => words.text("mail.postmortem", &[("title", &title)]),
+            News::Withdrawn => words.text("mail.withdrawn", &[("title", &title)]),
+            News::Passed => words.text("mail.passed", &[("title", &title), ("duration", &self.lasted())]),
+        }
+    }
+
+    fn part(&self, service: &ServiceId) -> Option<&Affected> {
+        self.view.affected.iter().find(|part| part.service == *service)
+    }
+
+    fn worst(&self) -> ServiceStatus {
+        self.recipient.worst(&self.last.view)
+    }
+
+    fn state(&self) -> String {
+        let words = self.words();
+        match self.source.news {
+            News::Withdrawn => words.text("incident.withdrawn_title", &[]),
+            News::Postmortem => words.text("postmortem.title", &[]),
+            _ if self.is_over => words.incident_status(crate::domain::IncidentStatus::Resolved).to_owned(),
+            News::Updated => words.incident_status(self.view.status).to_owned(),
+            _ => words.status(self.worst()).to_owned(),
+        }
+    }
+
+    fn tint(&self) -> Tint {
+        match self.source.news {
+            News::Withdrawn | News::Postmortem => PLANNED,
+            _ if self.is_over => OK,
+            _ => match self.worst() {
+                ServiceStatus::MajorOutage => OUTAGE,
+                ServiceStatus::PartialOutage => PARTIAL,
+                ServiceStatus::DegradedPerformance => SLOW,
+                _ => PLANNED,
+            },
+        }
+    }
+
+    fn facts(&self) -> Vec<Fact> {
+        let words = self.words();
+        let mut facts = Vec::new();
+        let mut say = |key: &str, lines: Vec<String>| {
+            let label = words.text(&format!("mail.{key}"), &[]);
+            let padded = words.text("mail.label", &[("label", &label)]);
+            facts.push(Fact { label, padded, lines });
+        };
+        if self.source.news == News::Withdrawn {
+            return facts;
+        }
+        match self.view.affected.as_slice() {
+            [] => {}
+            [part] => say("what", vec![self.status_of(part)]),
+            parts => {
+                let mut lines: Vec<String> = parts.iter().take(LISTED).map(|part| self.line_of(part)).collect();
+                let rest = parts.len().saturating_sub(LISTED);
+                if rest > 0 {
+                    lines.push(words.count("mail.part_more", u64::try_from(rest).unwrap_or(u64::MAX), &[]));
+                }
+                say("affected", lines);
+            }
+        }
+        if let Some(root) = self.last.view.root.as_ref().filter(|root| !self.recipient.follows(root) && !self.is_over) {
+            say("needs", vec![self.source.names.get(root).to_owned()]);
+        }
+        match self.view.resolved_at {
+            Some(ended_at) => {
+                say("from", vec![self.moment(self.view.started_at)]);
+                say("until", vec![self.moment(ended_at)]);
+                say("lasted", vec![self.lasted()]);
+            }
+            None => say("since", vec![self.moment(self.view.started_at)]),
+        }
+        if !self.is_over {
+            say("state", vec![words.incident_status(self.view.status).to_owned()]);
+            let promised = self.updates().last().and_then(|update| update.next_update_at);
+            if let Some(at) = promised {
+                say("next_update", vec![words.text("mail.by", &[("moment", &self.moment(at))])]);
+            }
+        }
+        facts
+    }
+
+    /// How a service is, or was at worst, and why.
+    fn status_of(&self, part: &Affected) -> String {
+        let words = self.words();
+        let status = if part.recovered_at.is_some() { part.worst } else { part.status };
+        let status = words.status(status);
+        match &part.cause {
+            Some(cause) => {
+                words.text("mail.with_cause", &[("status", status), ("cause", &words.inside(&words.cause(cause)))])
+            }
+            None => status.to_owned(),
+        }
+    }
+
+    fn line_of(&self, part: &Affected) -> String {
+        let name = ("name", self.source.names.get(&part.service));
+        match part.recovered_at {
+            Some(at) => {
+                let duration = self.words().duration(part.downtime_ms(at));
+                self.words().text("mail.part_back", &[name, ("duration", &duration)])
+            }
+            None => self.words().text("mail.part", &[name, ("status", &self.status_of(part))]),
+        }
+    }
+
+    /// A moment in the reader's zone, and in UTC unless that is the same.
+    fn moment(&self, at: Timestamp) -> String {
+        let words = self.words();
+        let local = words.moment(at, self.source.zone);
+        if self.source.zone.to_offset(at).is_zero() {
+            return local;
+        }
+        let is_same_day = at.to_zoned(self.source.zone.clone()).date() == at.to_zoned(TimeZone::UTC).date();
+        let utc = if is_same_day { words.time(at, &TimeZone::UTC) } else { words.moment(at, &TimeZone::UTC) };
+        words.text("mail.both_zones", &[("local", &local), ("utc", &utc)])
+    }
+
+    fn updates(&self) -> impl Iterator<Item = &Update> {
+        self.source.events.iter().filter_map(|event| event.update.as_ref()).filter(|update| !update.withdrawn)
+    }
+
+    fn people(&self) -> Vec<Said> {
+        let words = self.words();
+        self.updates()
+            .filter(|update| !update.text.is_blank())
+            .map(|update| {
+                let status = words.incident_status(update.status);
+                let moment = self.moment(update.at);
+                let text = words.local(&update.text);
+                Said {
+                    heading: words.text("mail.said", &[("status", status), ("moment", &moment)]),
+                    text: markdown::to_text(text),
+                    html: Value::from_safe_string(markdown::to_html(text)),
+                }
+            })
+            .collect()
+    }
+
+    fn page_label(&self) -> String {
+        let key = match self.source.news {
+            News::Postmortem => "mail.page_written",
+            _ if self.is_over => "mail.page_over",
+            _ => "mail.page",
+        };
+        self.words().text(key, &[])
+    }
+
+    fn why(&self) -> String {
+        let wants = self.source.wants;
+        let site = ("site", self.source.site_title);
+        let names: Vec<&str> = wants.services.iter().map(|service| self.source.names.get(service)).collect();
+        let groups = wants.groups.iter().map(|group| self.source.directory.group_name(group));
+        let all: Vec<&str> = names.into_iter().chain(groups).collect();
+        if all.is_empty() {
+            return self.words().text("mail.why_all", &[site]);
+        }
+        self.words().text("mail.why_some", &[("names", &self.words().list(&all, NAMED)), site])
+    }
+}
+
+/// An address for an attribute or for text: as it is where nothing in it needs escaping.
+fn address(url: &str) -> Value {
+    if url.contains(['&', '<', '>', '"', '\'']) { Value::from(url) } else { Value::from_safe_string(url.to_owned()) }
+}
+
+/// A colour halfway to white, to be read on a dark page.
+fn lightened(colour: &str) -> String {
+    let channel = |at: usize| {
+        let value = colour.get(at..at + 2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        value.map(|value| value / 2 + 128)
+    };
+    match (channel(1), channel(3), channel(5)) {
+        (Some(red), Some(green), Some(blue)) => format!("#{red:02x}{green:02x}{blue:02x}"),
+        _ => "#8ab0ff".to_owned(),
+    }
+}

@@ -1,0 +1,338 @@
+//! A message as bytes: what it says in the reader's language and zone, as plain text and as HTML,
+//! under headers that thread it, name its list and offer the way out.
+//!
+//! The same delivery always gives the same bytes: its date is the event's, its ids and boundary
+//! come from the delivery's id. So a retry is a copy, and known as one.
+//! What is read: RFC 5322, 2045, 2046 (form), 2369, 2919, 8058 (list), 3834 (automatic), 6376 (signed).
+
+use std::{collections::BTreeMap, time::SystemTime};
+
+use jiff::{Timestamp, tz::TimeZone};
+use lettre::{
+    Message,
+    message::{
+        Body, Mailbox, MultiPart, SinglePart,
+        header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue},
+    },
+};
+use sha2::{Digest, Sha256};
+use url::{Host, Url};
+
+use self::{
+    dkim::Signer,
+    letter::{Letter, Source},
+    templates::{Rendered, Templates},
+};
+use super::{plan::News, recipient::Directory, relay::Outgoing};
+use crate::{
+    config::{Config, Email},
+    domain::{
+        IncidentId, SubscriberId,
+        event::Event,
+        id::DeliveryId,
+        subscriber::{Address, Subscriber},
+    },
+    site::{
+        catalog::CatalogError,
+        words::{Names, Words},
+    },
+    untrusted,
+};
+
+pub mod dkim;
+pub mod letter;
+pub mod templates;
+
+/// The longest header value that is written.
+const LONGEST_HEADER: usize = 200;
+
+/// Why mails cannot be composed.
+#[derive(Debug, thiserror::Error)]
+pub enum ComposeError {
+    /// A template.
+    #[error("the template {}: {source}", source.name().unwrap_or("of a mail"))]
+    Template {
+        /// What is wrong with it.
+        #[from]
+        source: minijinja::Error,
+    },
+    /// A catalogue.
+    #[error(transparent)]
+    Words(#[from] CatalogError),
+    /// The key to sign with.
+    #[error(transparent)]
+    Dkim(#[from] dkim::KeyError),
+    /// An address or a header that cannot be written.
+    #[error("a mail could not be put together: {0}")]
+    Mail(String),
+}
+
+/// One message to be composed.
+#[derive(Clone, Copy, Debug)]
+pub struct Draft<'a> {
+    /// What it is.
+    pub news: News,
+    /// Under which delivery it is sent.
+    pub delivery: DeliveryId,
+    /// To whom.
+    pub subscriber: &'a Subscriber,
+    /// What it tells of, oldest first.
+    pub events: &'a [&'a Event],
+    /// Leaves without logging in.
+    pub unsubscribe_token: &'a str,
+}
+
+/// Makes messages: templates, words and the sender's facts, loaded once.
+#[derive(Debug)]
+pub struct Composer {
+    templates: Templates,
+    /// By language tag, in lower case.
+    words: BTreeMap<String, Words>,
+    site_words: Words,
+    names: Names,
+    directory: Directory,
+    from: Mailbox,
+    sender: Address,
+    envelope_from: String,
+    signer: Option<Signer>,
+    site_title: String,
+    site_url: Url,
+    server_url: Url,
+    zone: TimeZone,
+    accent: String,
+    host: String,
+}
+
+impl Composer {
+    /// Loads all that mails are made of.
+    ///
+    /// # Errors
+    /// If a template, a catalogue or the DKIM key cannot be used.
+    pub fn new(config: &Config, email: &Email) -> Result<Self, ComposeError> {
+        let overrides = config.site.templates.as_deref();
+        let load = |language: &str| {
+            Ok::<_, CatalogError>(Words::load(language, overrides)?.with_site_language(&config.site.language))
+        };
+        let mut words = BTreeMap::new();
+        for language in &config.site.languages {
+            words.insert(language.to_ascii_lowercase(), load(language)?);
+        }
+        let name = untrusted::line(&email.from_name, LONGEST_HEADER);
+        Ok(Self {
+            templates: Templates::load(overrides)?,
+            words,
+            site_words: load(&config.site.language)?,
+            names: Names::of(&config.rules),
+            directory: Directory::new(&config.rules),
+            from: Mailbox::new(Some(name).filter(|name| !name.is_empty()), mail_address(&email.from)?),
+            sender: email.from.clone(),
+            envelope_from: email.envelope_from.clone(),
+            signer: email.dkim.as_ref().map(Signer::new).transpose()?,
+            site_title: untrusted::line(&config.site.title, 100),
+            site_url: config.site.url.clone(),
+            server_url: config.server.url.clone(),
+            zone: config.site.timezone.clone(),
+            accent: config.site.accent.clone(),
+            host: host(&config.site.url),
+        })
+    }
+
+    /// What telling needs to know of the services.
+    #[must_use]
+    pub fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// Composes one message.
+    ///
+    /// # Errors
+    /// If a template does not fit its context, or there is nothing to tell.
+    pub fn compose(&self, draft: &Draft<'_>) -> Result<Outgoing, ComposeError> {
+        let subscriber = draft.subscriber;
+        let words = subscriber.language.as_deref().map_or(&self.site_words, |language| self.words(language));
+        let zone = subscriber.timezone.as_deref().and_then(|name| TimeZone::get(name).ok());
+        let leave_url = self
+            .server_url
+            .join(&format!("unsubscribe/{}", draft.unsubscribe_token))
+            .map_err(|error| ComposeError::Mail(error.to_string()))?;
+        let nothing = || ComposeError::Mail("there is nothing to tell".to_owned());
+        let last = *draft.events.last().ok_or_else(nothing)?;
+        let letter = Letter::new(&Source {
+            news: draft.news,
+            events: draft.events,
+            wants: &subscriber.wants,
+            directory: &self.directory,
+            names: &self.names,
+            words,
+            zone: zone.as_ref().unwrap_or(&self.zone),
+            site_title: &self.site_title,
+            site_url: &self.site_url,
+            accent: &self.accent,
+            leave_url: leave_url.as_str(),
+        })
+        .ok_or_else(nothing)?;
+        let rendered = self.templates.render(draft.news, &letter)?;
+
+        let thread = thread_id(&last.incident, &subscriber.id);
+        let mut headers = vec![
+            ("In-Reply-To", format!("<{thread}@{}>", self.host)),
+            ("References", format!("<{thread}@{}>", self.host)),
+            ("List-Id", format!("<updates.{}>", self.host)),
+            ("List-Unsubscribe", format!("<{leave_url}>")),
+        ];
+        if is_one_click(&leave_url) {
+            headers.push(("List-Unsubscribe-Post", "List-Unsubscribe=One-Click".to_owned()));
+        }
+        headers.push(("Content-Language", words.language().to_owned()));
+        // The Date is when it was recorded, so that a thread reads in order whatever was backdated.
+        let bytes = self.bytes(draft.delivery, &subscriber.address, last.recorded_at, &rendered, &headers)?;
+        Ok(Outgoing {
+            delivery: draft.delivery,
+            subscriber: Some(subscriber.id),
+            from: self.sender_for(draft.delivery),
+            to: subscriber.address.clone(),
+            at: last.recorded_at,
+            bytes: bytes.into(),
+        })
+    }
+
+    /// Composes a plain message to an operator about the monitor itself.
+    ///
+    /// # Errors
+    /// If it cannot be put together.
+    pub fn compose_notice(
+        &self,
+        id: DeliveryId,
+        to: &Address,
+        subject: &str,
+        text: &str,
+        at: Timestamp,
+    ) -> Result<Outgoing, ComposeError> {
+        let subject = self.site_words.text("mail.subject", &[("site", &self.site_title), ("subject", subject)]);
+        let builder = self.headed(id, to, at, &subject, &[])?;
+        let message = builder.singlepart(part(ContentType::TEXT_PLAIN, text)?).map_err(failed)?;
+        let bytes = self.signed(message.formatted(), at);
+        let from = self.sender.clone();
+        Ok(Outgoing { delivery: id, subscriber: None, from, to: to.clone(), at, bytes: bytes.into() })
+    }
+
+    fn words(&self, language: &str) -> &Words {
+        let tag = language.to_ascii_lowercase();
+        let bare = tag.split('-').next().unwrap_or(&tag);
+        self.words.get(&tag).or_else(|| self.words.get(bare)).unwrap_or(&self.site_words)
+    }
+
+    /// The envelope's sender, to which a bounce goes: it names the delivery if the config says so.
+    fn sender_for(&self, delivery: DeliveryId) -> Address {
+        let token = simple(delivery);
+        Some(self.envelope_from.replace("{token}", &token))
+            .filter(|from| !from.is_empty())
+            .and_then(|from| Address::parse(&from).ok())
+            .unwrap_or_else(|| self.sender.clone())
+    }
+
+    fn bytes(
+        &self,
+        delivery: DeliveryId,
+        to: &Address,
+        at: Timestamp,
+        rendered: &Rendered,
+        headers: &[(&'static str, String)],
+    ) -> Result<Vec<u8>, ComposeError> {
+        let body = MultiPart::alternative()
+            .boundary(format!("=_watchbell_{}", simple(delivery)))
+            .singlepart(part(ContentType::TEXT_PLAIN, &rendered.text)?)
+            .singlepart(part(ContentType::TEXT_HTML, &rendered.html)?);
+        let builder = self.headed(delivery, to, at, &rendered.subject, headers)?;
+        Ok(self.signed(builder.multipart(body).map_err(failed)?.formatted(), at))
+    }
+
+    fn headed(
+        &self,
+        id: DeliveryId,
+        to: &Address,
+        at: Timestamp,
+        subject: &str,
+        headers: &[(&'static str, String)],
+    ) -> Result<lettre::message::MessageBuilder, ComposeError> {
+        let mut builder = Message::builder()
+            .from(self.from.clone())
+            .to(Mailbox::new(None, mail_address(to)?))
+            .date(SystemTime::from(at))
+            .subject(untrusted::line(subject, LONGEST_HEADER))
+            .message_id(Some(format!("<{id}@{}>", self.host)));
+        let always = [("Auto-Submitted", "auto-generated"), ("X-Auto-Response-Suppress", "All")];
+        let always = always.map(|(name, value)| (name, value.to_owned()));
+        for (name, value) in headers.iter().cloned().chain(always) {
+            builder = builder.raw_header(HeaderValue::new(
+                HeaderName::new_from_ascii_str(name),
+                // A URL is never cut; nothing else here is long.
+                untrusted::line(&value, 900),
+            ));
+        }
+        Ok(builder)
+    }
+
+    fn signed(&self, message: Vec<u8>, at: Timestamp) -> Vec<u8> {
+        match &self.signer {
+            Some(signer) => signer.sign(&message, at),
+            None => message,
+        }
+    }
+}
+
+fn failed(error: lettre::error::Error) -> ComposeError {
+    ComposeError::Mail(error.to_string())
+}
+
+/// One part of a message, encoded so that no line is long, empty of dots at its start, or ended by
+/// anything but CRLF.
+fn part(kind: ContentType, text: &str) -> Result<SinglePart, ComposeError> {
+    let text = text.replace("\r\n", "\n").replace('\r', "\n");
+    let body = Body::new_with_encoding(text, ContentTransferEncoding::QuotedPrintable)
+        .map_err(|_| ComposeError::Mail("a text could not be encoded".to_owned()))?;
+    Ok(SinglePart::builder().header(kind).body(body))
+}
+
+fn mail_address(address: &Address) -> Result<lettre::Address, ComposeError> {
+    address.as_str().parse().map_err(|error: lettre::address::AddressError| ComposeError::Mail(error.to_string()))
+}
+
+/// The id without hyphens: for a boundary or an address.
+fn simple(id: DeliveryId) -> String {
+    id.to_string().replace('-', "")
+}
+
+/// The id of a message that was never sent, which starts the thread of one incident for one
+/// subscriber. It names neither to others.
+fn thread_id(incident: &IncidentId, subscriber: &SubscriberId) -> String {
+    let mut hash = Sha256::new();
+    hash.update(b"thread\0");
+    hash.update(incident.as_str().as_bytes());
+    hash.update([0]);
+    hash.update(subscriber.as_bytes());
+    let hex: String = hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    format!("thread.{hex}")
+}
+
+/// The name after the `@` of ids: the site's, in ASCII.
+fn host(url: &Url) -> String {
+    match url.host() {
+        Some(Host::Domain(domain)) => domain.to_owned(),
+        Some(Host::Ipv4(address)) => format!("[{address}]"),
+        Some(Host::Ipv6(address)) => format!("[IPv6:{address}]"),
+        None => "watchbell.invalid".to_owned(),
+    }
+}
+
+/// Whether a mail program may leave on its reader's behalf (RFC 8058 wants `https`; on loopback
+/// there is nobody to listen).
+fn is_one_click(url: &Url) -> bool {
+    let is_loopback = match url.host() {
+        Some(Host::Domain(domain)) => domain == "localhost" || domain.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    url.scheme() == "https" || (url.scheme() == "http" && is_loopback)
+}

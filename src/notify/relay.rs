@@ -1,0 +1,106 @@
+//! Where messages leave: an SMTP server, or a folder of `.eml` files to look at.
+
+use std::{path::PathBuf, sync::Arc};
+
+use jiff::Timestamp;
+
+use super::{
+    reply::{Phase, Reply},
+    smtp::{Server, Smtp, Timeouts, TlsError},
+};
+use crate::{
+    clock::Clock,
+    config::{Email, MailTransport},
+    domain::{SubscriberId, id::DeliveryId, subscriber::Address},
+    fsio,
+};
+
+/// One message, ready to leave.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    /// Under which delivery.
+    pub delivery: DeliveryId,
+    /// To which subscriber; `None` for operators.
+    pub subscriber: Option<SubscriberId>,
+    /// Envelope sender.
+    pub from: Address,
+    /// Envelope recipient.
+    pub to: Address,
+    /// When what it tells of was recorded.
+    pub at: Timestamp,
+    /// The whole message, with CRLF line ends and ASCII only.
+    pub bytes: Arc<[u8]>,
+}
+
+/// Where messages leave.
+#[derive(Debug)]
+pub enum Relay {
+    /// An SMTP server.
+    Smtp(Smtp),
+    /// A folder.
+    Folder(PathBuf),
+}
+
+impl Relay {
+    /// What `[email] smtp` asks for. Nothing is connected yet.
+    ///
+    /// # Errors
+    /// If TLS is asked for and cannot be set up.
+    pub fn new(email: &Email, clock: Arc<dyn Clock>) -> Result<Self, TlsError> {
+        match &email.transport {
+            MailTransport::Dir(folder) => Ok(Self::Folder(folder.clone())),
+            MailTransport::Smtp { host, port, security } => {
+                let server = Server {
+                    host: host.clone(),
+                    port: *port,
+                    security: *security,
+                    credentials: email.credentials.clone(),
+                    connections: email.connections,
+                    timeouts: Timeouts::default(),
+                    extra_roots: Vec::new(),
+                };
+                Ok(Self::Smtp(Smtp::new(server, clock)?))
+            }
+        }
+    }
+
+    /// Hands over one message, and says how that ended.
+    pub async fn send(&self, message: &Outgoing) -> Reply {
+        match self {
+            Self::Smtp(smtp) => smtp.send(&message.from, &message.to, &message.bytes).await,
+            Self::Folder(folder) => {
+                let path = folder.join(file_name(message));
+                let bytes = Arc::clone(&message.bytes);
+                let written = tokio::task::spawn_blocking(move || {
+                    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                    fsio::write(&path, &bytes).map(|()| name)
+                });
+                match written.await {
+                    Ok(Ok(name)) => Reply::Accepted { text: format!("250 written to {name}") },
+                    Ok(Err(error)) => Reply::broken(Phase::Connect, &error.to_string()),
+                    Err(_) => Reply::NotTried,
+                }
+            }
+        }
+    }
+
+    /// Closes connections that have rested for long. Returns whether any still rest.
+    pub async fn tidy(&self) -> bool {
+        match self {
+            Self::Smtp(smtp) => smtp.tidy().await,
+            Self::Folder(_) => false,
+        }
+    }
+
+    /// Says good-bye on every connection that rests.
+    pub async fn close(&self) {
+        if let Self::Smtp(smtp) = self {
+            smtp.close().await;
+        }
+    }
+}
+
+/// A name that sorts by time and is the same for every attempt, so that a retry writes no copy.
+fn file_name(message: &Outgoing) -> String {
+    format!("{}-{}.eml", message.at.strftime("%Y%m%dT%H%M%S%.3fZ"), message.delivery)
+}
