@@ -102,7 +102,8 @@ pub enum Origin {
 pub struct Affected {
     /// Which service.
     pub service: ServiceId,
-    /// How it is now, as far as this incident goes; `operational` once recovered.
+    /// How it is now, as far as this incident goes; `operational` once recovered, `unknown` once
+    /// no longer monitored.
     pub status: ServiceStatus,
     /// The worst that it was in.
     pub worst: ServiceStatus,

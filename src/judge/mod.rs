@@ -1,12 +1,40 @@
 //! The judge: decides what results and notes mean. Pure: rules, state, input and time in; events,
-//! decisions with reasons, and requests out.
+//! decisions with reasons, and requests out. It probes, stores, publishes and sends nothing.
+//!
+//! ```text
+//! Outcome ─> check.rs ─> verdict ─┐
+//!                                 ├─> uptime.rs ─> service.rs ─> incidents.rs (correlate.rs) ─┐
+//! Note ─> operator.rs ─> claims.rs ┘   spans        status                                     ├─> telling.rs ─> events
+//!            └───────────────────────────────────────────────────────────────────────────────┘
+//! ```
+
+mod case;
+mod check;
+mod claims;
+mod correlate;
+mod incidents;
+mod notes;
+mod operator;
+mod service;
+#[cfg(test)]
+mod stories;
+#[cfg(test)]
+pub(crate) mod story;
+mod telling;
+mod time;
+mod turn;
+mod uptime;
+mod world;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use check::Verdict;
+pub use world::{RestoreError, Row, World};
+
 use crate::domain::{
     CheckKey, IncidentId, ServiceId, archive::ServiceNow, event::Event, incident::Incident, note::Note,
-    outcome::Outcome, span::SpanEdit,
+    outcome::Outcome, service::Rules, span::SpanEdit,
 };
 
 /// What the judge is given.
@@ -46,6 +74,14 @@ pub struct Step {
     pub decisions: Vec<Decision>,
     /// What the judge cannot do itself.
     pub requests: Vec<Request>,
+}
+
+/// Takes one input at `at`: changes `world`, and says all that follows.
+///
+/// The same rules, world, input and time always give the same step. [`Input::Rules`] comes first
+/// after a start and after each change of the rules.
+pub fn step(rules: &Rules, world: &mut World, input: Input, at: Timestamp) -> Step {
+    turn::Turn::new(rules, world, crate::clock::to_millis(at)).take(input)
 }
 
 /// One decision, with its reason.
@@ -100,6 +136,19 @@ pub enum Reason {
     Opened,
     /// Part of an incident that is open.
     Joined,
+    /// Part of an open incident, for one needs the other.
+    JoinedCascade {
+        /// The service whose failure explains the others'.
+        root: ServiceId,
+    },
+    /// Part of an incident that began just before in the same group, on the same host, or with
+    /// the same dependency.
+    JoinedRelated,
+    /// Part of an incident that began just before, for so many services fail at once.
+    JoinedStorm {
+        /// How many.
+        services: u32,
+    },
     /// An incident that was just over goes on.
     Reopened,
     /// All its services are back.

@@ -1,0 +1,75 @@
+//! A case: an incident with what the judge must remember of it besides what people see.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{IncidentId, event::Event, id::UpdateId, incident::Incident};
+
+/// An incident, and what the judge remembers of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Case {
+    /// What people see.
+    pub incident: Incident,
+    /// The notes that speak of it: its own first, then those whose names became aliases.
+    #[serde(default)]
+    pub notes: Vec<IncidentId>,
+    /// Its updates in the order of the file, and whether the file says when each was.
+    #[serde(default)]
+    pub written: Vec<(UpdateId, bool)>,
+    /// When the present round began: the start, or the latest reopening.
+    pub round_from: Timestamp,
+    /// Events that may still change.
+    #[serde(default)]
+    pub unsealed: Vec<Event>,
+    /// Since when the operator says that it is over, while a check is still down.
+    #[serde(default)]
+    pub declared_over_at: Option<Timestamp>,
+    /// The note's `resolved` that was acted on.
+    #[serde(default)]
+    pub resolved_seen: Option<Timestamp>,
+    /// It was long past when first written: nobody is told of it unless checks fail.
+    #[serde(default)]
+    pub is_quiet: bool,
+    /// Its note says that nobody is to be told: only feeds are.
+    #[serde(default)]
+    pub is_silenced: bool,
+    /// Somebody was told of it.
+    #[serde(default)]
+    pub is_told: bool,
+    /// Its postmortem was made known.
+    #[serde(default)]
+    pub is_written_up: bool,
+}
+
+impl Case {
+    /// A case of which nothing was told yet.
+    pub fn new(incident: Incident) -> Self {
+        Self {
+            round_from: incident.started_at,
+            incident,
+            notes: Vec::new(),
+            written: Vec::new(),
+            unsealed: Vec::new(),
+            declared_over_at: None,
+            resolved_seen: None,
+            is_quiet: false,
+            is_silenced: false,
+            is_told: false,
+            is_written_up: false,
+        }
+    }
+
+    /// Whether time or results may still change it.
+    pub fn is_live(&self) -> bool {
+        self.incident.is_open() || self.publish_at().is_some()
+    }
+
+    /// When its postmortem is to be made known.
+    pub fn publish_at(&self) -> Option<Timestamp> {
+        let incident = &self.incident;
+        if self.is_written_up || incident.is_open() || incident.withdrawn {
+            return None;
+        }
+        incident.postmortem.as_ref()?.published
+    }
+}

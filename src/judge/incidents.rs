@@ -1,0 +1,330 @@
+//! The life of an incident: opening, joining, recovering, ending, going on again (spec, section 4,
+//! rules 3, 5 and 6). Which incident it is, is decided in `correlate.rs`.
+
+use jiff::Timestamp;
+
+use super::{
+    Reason,
+    case::Case,
+    correlate::{self, Place},
+    telling::News,
+    turn::Turn,
+};
+use crate::domain::{
+    CheckKey, Impact, IncidentId, IncidentStatus, ServiceId, ServiceStatus,
+    event::EventKind,
+    incident::{Affected, Fact, FactKind, Incident, Origin},
+    outcome::Cause,
+};
+
+impl Turn<'_> {
+    /// Lets incidents follow how `service` is, now that it is no longer as `before`.
+    pub fn follow(&mut self, service: &ServiceId, before: ServiceStatus) {
+        let Some(state) = self.world.services.get_mut(service) else { return };
+        let Some((status, since)) = state.record.now() else { return };
+        if status.is_trouble() {
+            let clear_from = state.clear_from.unwrap_or(Timestamp::MIN);
+            let began_at = state.record.trouble_since().unwrap_or(since);
+            let suffering = self.world.suffering(service);
+            if suffering.is_empty() && !before.is_trouble() {
+                self.enter(service, began_at.max(clear_from), status);
+            } else if suffering.is_empty() && status > before {
+                self.enter(service, since.max(clear_from), status);
+            }
+            for id in suffering {
+                self.change(&id, service, began_at.max(clear_from), status);
+            }
+        } else if status == ServiceStatus::Operational {
+            if before != ServiceStatus::Operational {
+                state.clear_from = Some(since);
+            }
+            for id in self.world.suffering(service) {
+                self.recover(&id, service, since);
+            }
+        }
+    }
+
+    /// The incident `id`, to be changed.
+    pub fn incident_mut(&mut self, id: &IncidentId) -> Option<&mut Incident> {
+        let case = self.world.cases.get_mut(id)?;
+        self.touched.insert(id.clone());
+        Some(&mut case.incident)
+    }
+
+    /// A service begins to suffer.
+    fn enter(&mut self, service: &ServiceId, start: Timestamp, status: ServiceStatus) {
+        let (id, kind, reason) = match correlate::place(self.rules, self.world, service, start) {
+            Place::Again(id) => (id, EventKind::Joined, Reason::Joined),
+            Place::Joins { incident: id, needs, root, reason } => {
+                let fact = Fact { at: start, what: FactKind::Joined { service: service.clone(), needs } };
+                if let Some(incident) = self.incident_mut(&id) {
+                    incident.facts.push(fact);
+                    incident.root = root.or(incident.root.take());
+                }
+                (id, EventKind::Joined, reason)
+            }
+            Place::Reopens(id) => {
+                self.go_on(&id, start);
+                (id, EventKind::Reopened, Reason::Reopened)
+            }
+            Place::New => (self.open(service, start), EventKind::Opened, Reason::Opened),
+        };
+        self.suffer(&id, service, start, status);
+        self.decide_for(&id, service, reason);
+        let at = if kind == EventKind::Opened { self.started_at(&id).unwrap_or(start) } else { start };
+        self.tell(&id, News { kind, at, services: vec![service.clone()], update: None, by_note: false });
+    }
+
+    fn started_at(&self, id: &IncidentId) -> Option<Timestamp> {
+        self.world.cases.get(id).map(|case| case.incident.started_at)
+    }
+
+    fn decide_for(&mut self, id: &IncidentId, service: &ServiceId, reason: Reason) {
+        self.decide(service, None, reason);
+        if let Some(decision) = self.step.decisions.last_mut() {
+            decision.incident = Some(id.clone());
+        }
+    }
+
+    /// Opens an incident of `service`.
+    fn open(&mut self, service: &ServiceId, start: Timestamp) -> IncidentId {
+        let mut ids = (1..).map(|n| IncidentId::minted(start, service, n));
+        let id = ids.find(|id| !self.world.is_taken(id)).unwrap_or_else(|| IncidentId::minted(start, service, 0));
+        let incident = blank(id.clone(), Origin::Automatic, start, self.at, self.rules.incidents.auto_resolve);
+        self.world.cases.insert(id.clone(), Case::new(incident));
+        self.touched.insert(id.clone());
+        self.world.touch_incident(&id);
+        id
+    }
+
+    /// An incident that was over goes on.
+    pub fn go_on(&mut self, id: &IncidentId, start: Timestamp) {
+        let Some(case) = self.world.cases.get_mut(id) else { return };
+        case.round_from = start;
+        case.declared_over_at = None;
+        let incident = &mut case.incident;
+        incident.status = IncidentStatus::Investigating;
+        incident.resolved_at = None;
+        incident.reopened += 1;
+        self.touched.insert(id.clone());
+        self.world.touch_incident(id);
+    }
+
+    /// A service begins to suffer within an incident that is open.
+    pub fn suffer(&mut self, id: &IncidentId, service: &ServiceId, start: Timestamp, status: ServiceStatus) {
+        let Some(incident) = self.incident_mut(id) else { return };
+        match incident.affected.iter_mut().find(|part| part.service == *service) {
+            Some(part) => {
+                part.earlier_ms = part.recovered_at.map_or(part.earlier_ms, |at| part.downtime_ms(at));
+                part.started_at = start;
+                part.recovered_at = None;
+                part.seen_failing = false;
+                incident.facts.push(Fact { at: start, what: FactKind::Reopened { service: service.clone() } });
+            }
+            None => incident.affected.push(Affected {
+                service: service.clone(),
+                status: ServiceStatus::Operational,
+                worst: ServiceStatus::Operational,
+                started_at: start,
+                recovered_at: None,
+                earlier_ms: 0,
+                cause: None,
+                seen_failing: false,
+            }),
+        }
+        if let Some(state) = self.world.services.get_mut(service) {
+            state.latest = Some(id.clone());
+            self.world.touch_service(service);
+        }
+        self.change(id, service, start, status);
+    }
+
+    /// A service that suffers is in `status` now; it began at `start`, which may be earlier than
+    /// was thought.
+    fn change(&mut self, id: &IncidentId, service: &ServiceId, start: Timestamp, status: ServiceStatus) {
+        let (now, failing) = (self.at, self.failing(service));
+        let counts = self.world.services.get(service).map_or((0, 0), super::service::ServiceState::counts);
+        let max_impact =
+            |id: &ServiceId| self.world.service(self.rules, id).map_or(Impact::Critical, |it| it.max_impact);
+        let Some(case) = self.world.cases.get(id) else { return };
+        let mut incident = case.incident.clone();
+        let Some(part) = incident.affected.iter_mut().find(|part| part.service == *service) else { return };
+        if let Some((probes, cause)) = failing {
+            if !part.seen_failing {
+                part.seen_failing = true;
+                let service = service.clone();
+                let known = incident.facts.iter().any(|fact| {
+                    fact.at == start && matches!(&fact.what, FactKind::Reopened { service: it } if *it == service)
+                });
+                if !known {
+                    let what = FactKind::FirstFailure { service: service.clone() };
+                    incident.facts.push(Fact { at: start, what });
+                }
+                incident.facts.push(Fact { at: now, what: FactKind::Confirmed { service, probes, cause } });
+                part.started_at = part.started_at.min(start);
+            } else if part.status != status {
+                let what = FactKind::Changed { service: service.clone(), status, up: counts.0, of: counts.1 };
+                incident.facts.push(Fact { at: now, what });
+            }
+            if part.earlier_ms == 0 {
+                // Found out later to have begun earlier, by another of its checks.
+                part.started_at = part.started_at.min(start);
+            }
+            part.cause = cause.or(part.cause);
+        }
+        part.status = status;
+        part.worst = part.worst.max(status);
+        if incident.origin == Origin::Automatic && incident.reopened == 0 {
+            incident.started_at = incident.started_at.min(part.started_at);
+        }
+        incident.impact = impact_of(&incident, max_impact);
+        if incident != case.incident
+            && let Some(slot) = self.incident_mut(id)
+        {
+            *slot = incident;
+        }
+    }
+
+    /// How many probes agree that `service` fails, and why, if its checks are in trouble.
+    fn failing(&self, service: &ServiceId) -> Option<(u32, Option<Cause>)> {
+        let state = self.world.services.get(service)?;
+        if !state.checks_now()?.is_trouble() {
+            return None;
+        }
+        let keys = state.record.checks.keys().map(|check| CheckKey { service: service.clone(), check: check.clone() });
+        let runs = keys.filter_map(|key| self.world.checks.get(&key)).filter_map(|state| {
+            state.run.filter(|(kind, _)| Some(*kind) == state.verdict).map(|(kind, run)| (kind, run.count))
+        });
+        Some((runs.max().map_or(1, |(_, count)| count), self.cause_of(service)))
+    }
+
+    /// A service that suffered is well since `since`.
+    fn recover(&mut self, id: &IncidentId, service: &ServiceId, since: Timestamp) {
+        let Some(incident) = self.incident_mut(id) else { return };
+        let Some(part) = incident.affected.iter_mut().find(|part| part.service == *service) else { return };
+        // An operator's word that it is affected, though well, is not taken back by checks.
+        if part.recovered_at.is_some() || !part.status.is_trouble() {
+            return;
+        }
+        let recovered_at = since.max(part.started_at);
+        part.recovered_at = Some(recovered_at);
+        part.status = ServiceStatus::Operational;
+        let after_ms = part.downtime_ms(recovered_at);
+        let what = FactKind::Recovered { service: service.clone(), after_ms };
+        incident.facts.push(Fact { at: recovered_at, what });
+        if !self.close_if_over(id, service) {
+            let services = vec![service.clone()];
+            self.tell(
+                id,
+                News { kind: EventKind::Recovered, at: recovered_at, services, update: None, by_note: false },
+            );
+        }
+    }
+
+    /// Ends the incident if nothing of it is left; whether it did. `service` was the last to change.
+    pub fn close_if_over(&mut self, id: &IncidentId, service: &ServiceId) -> bool {
+        let Some(case) = self.world.cases.get_mut(id) else { return false };
+        let incident = &case.incident;
+        if !incident.is_open() || incident.affected.iter().any(|part| part.status.is_trouble()) {
+            return false;
+        }
+        let is_declared = case.declared_over_at.is_some();
+        if !is_declared && incident.origin == Origin::Operator && !incident.affected.iter().any(|it| it.seen_failing) {
+            return false;
+        }
+        if !is_declared && !incident.auto_resolve {
+            case.incident.status = IncidentStatus::Monitoring;
+            self.touched.insert(id.clone());
+            self.decide_for(id, service, Reason::WaitsForOperator);
+            return false;
+        }
+        let over_at = incident.affected.iter().filter_map(|part| part.recovered_at).max().unwrap_or(self.at);
+        self.resolve(id, over_at);
+        self.decide_for(id, service, Reason::Resolved);
+        let services = self.parts(id);
+        self.seal_gathering(id);
+        self.tell(id, News { kind: EventKind::Resolved, at: over_at, services, update: None, by_note: false });
+        true
+    }
+
+    /// The services of an incident.
+    pub fn parts(&self, id: &IncidentId) -> Vec<ServiceId> {
+        let parts = self.world.cases.get(id).map(|case| case.incident.affected.iter());
+        parts.into_iter().flatten().map(|part| part.service.clone()).collect()
+    }
+
+    /// Ends an incident: what is left of it is over since `over_at`.
+    fn resolve(&mut self, id: &IncidentId, over_at: Timestamp) {
+        self.mark_over(id, over_at);
+        self.end_claims(id, over_at);
+    }
+
+    /// Marks an incident and whatever of it is left as over since `over_at`.
+    pub fn mark_over(&mut self, id: &IncidentId, over_at: Timestamp) {
+        let Some(case) = self.world.cases.get_mut(id) else { return };
+        case.declared_over_at = None;
+        let incident = &mut case.incident;
+        let over_at = over_at.max(incident.started_at);
+        incident.status = IncidentStatus::Resolved;
+        incident.resolved_at = Some(over_at);
+        for part in incident.affected.iter_mut().filter(|part| part.recovered_at.is_none()) {
+            part.recovered_at = Some(over_at.max(part.started_at));
+            part.status = ServiceStatus::Operational;
+        }
+        incident.facts.push(Fact { at: over_at, what: FactKind::Resolved });
+        self.touched.insert(id.clone());
+        self.world.touch_incident(id);
+    }
+
+    /// A service is no longer configured: its part in open incidents is over.
+    pub fn end_part(&mut self, service: &ServiceId) {
+        for id in self.world.suffering(service) {
+            let now = self.at;
+            let Some(incident) = self.incident_mut(&id) else { continue };
+            if let Some(part) = incident.affected.iter_mut().find(|part| part.service == *service) {
+                part.recovered_at = Some(now.max(part.started_at));
+                part.status = ServiceStatus::Unknown;
+            }
+            let what = FactKind::NoLongerMonitored { service: service.clone() };
+            incident.facts.push(Fact { at: now, what });
+            self.close_if_over(&id, service);
+        }
+    }
+}
+
+/// An incident without parts.
+pub(super) fn blank(
+    id: IncidentId,
+    origin: Origin,
+    started_at: Timestamp,
+    noticed_at: Timestamp,
+    auto_resolve: bool,
+) -> Incident {
+    Incident {
+        id,
+        version: 0,
+        aliases: Vec::new(),
+        origin,
+        title: None,
+        root: None,
+        status: IncidentStatus::Investigating,
+        impact: Impact::None,
+        impact_override: None,
+        started_at,
+        noticed_at,
+        resolved_at: None,
+        affected: Vec::new(),
+        updates: Vec::new(),
+        facts: Vec::new(),
+        postmortem: None,
+        auto_resolve,
+        withdrawn: false,
+        reopened: 0,
+    }
+}
+
+/// The operator's word, else the worst that any service reached, each capped.
+pub(super) fn impact_of(incident: &Incident, max_impact: impl Fn(&ServiceId) -> Impact) -> Impact {
+    let worst = incident.affected.iter().map(|part| part.worst.impact().min(max_impact(&part.service))).max();
+    incident.impact_override.or(worst).unwrap_or(Impact::None)
+}

@@ -1,0 +1,317 @@
+//! Stories for tests: services whose targets change, notes, restarts, and what the judge makes of
+//! them in simulated time. After every input it also restores a second world from the rows and
+//! demands the same of it.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+
+use super::{Input, Request, Row, Step, World, step};
+use crate::domain::{
+    CheckId, CheckKey, Impact, IncidentId, ServiceId, ServiceStatus,
+    event::Event,
+    incident::Incident,
+    note::{Note, NoteUpdate},
+    outcome::{CheckResult, Class, Outcome, Phases},
+    service::{Cadence, Check, Probe, Rules, Service, Tcp},
+    span::Span,
+};
+
+pub const UP: CheckResult = CheckResult::Up;
+pub const SLOW: CheckResult = CheckResult::Degraded;
+pub const DOWN: CheckResult = CheckResult::Down;
+pub const UNKNOWN: CheckResult = CheckResult::Unknown;
+
+/// Every story begins here; times in stories are seconds from here.
+const START: i64 = 1_795_255_200; // 2026-11-21T10:00:00Z
+const LATENCY: Duration = Duration::from_millis(100);
+
+pub fn service_id(id: &str) -> ServiceId {
+    ServiceId::new(id).unwrap()
+}
+
+/// `api` is the check `tcp` of `api`; `api/two` is its check `two`.
+pub fn key(name: &str) -> CheckKey {
+    let (service, check) = name.split_once('/').unwrap_or((name, "tcp"));
+    CheckKey { service: service_id(service), check: CheckId::new(check).unwrap() }
+}
+
+/// `at(90)` is a minute and a half after the start.
+pub fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(START + seconds).unwrap()
+}
+
+/// Seconds from the start.
+pub fn seconds(at: Timestamp) -> i64 {
+    at.as_second() - START
+}
+
+pub fn check(id: &str, host: &str) -> Check {
+    Check {
+        id: CheckId::new(id).unwrap(),
+        enabled: true,
+        cadence: Cadence::Every(Duration::from_secs(60)),
+        timeout: Duration::from_secs(10),
+        down_after: 3,
+        up_after: 2,
+        recheck: Duration::from_secs(5),
+        degraded_over: None,
+        degraded_after: 3,
+        ip: None,
+        probe: Probe::Tcp(Tcp { host: host.to_owned(), port: 1, send: None, expect_text: None }),
+    }
+}
+
+/// `"api"` has one check; `"api: one two"` has two; `"api -> db"` needs `db`; `"legacy:"` has none.
+pub fn service(text: &str) -> Service {
+    let (head, needs) = text.split_once("->").unwrap_or((text, ""));
+    let (id, checks) = match head.split_once(':') {
+        Some((id, checks)) => (id.trim(), checks.split_whitespace().collect()),
+        None => (head.trim(), vec!["tcp"]),
+    };
+    Service {
+        id: service_id(id),
+        name: id.to_owned(),
+        group: None,
+        description: String::new(),
+        depends_on: needs.split_whitespace().map(service_id).collect(),
+        objective: None,
+        acceptable_downtime: None,
+        owners: Vec::new(),
+        max_impact: Impact::Critical,
+        notify_after: Duration::ZERO,
+        checks: checks.into_iter().map(|check_id| check(check_id, id)).collect(),
+    }
+}
+
+pub fn rules(services: &[&str]) -> Rules {
+    Rules { services: services.iter().map(|text| Arc::new(service(text))).collect(), ..Rules::default() }
+}
+
+pub fn note(id: &str, services: &[&str]) -> Note {
+    Note {
+        id: IncidentId::new(id).unwrap(),
+        title: None,
+        impact: None,
+        services: services.iter().map(|id| service_id(id)).collect(),
+        started: None,
+        resolved: None,
+        auto_resolve: None,
+        is_override: false,
+        withdrawn: false,
+        notify: None,
+        updates: Vec::new(),
+        postmortem: None,
+    }
+}
+
+pub fn update(text: &str) -> NoteUpdate {
+    NoteUpdate {
+        at: None,
+        status: None,
+        text: text.into(),
+        affected: BTreeMap::new(),
+        next_update_ms: None,
+        notify: true,
+    }
+}
+
+pub struct Story {
+    pub rules: Rules,
+    pub world: World,
+    pub now: Timestamp,
+    /// Every event as it is after its last amendment, in the order of recording.
+    pub events: Vec<Event>,
+    pub incidents: BTreeMap<IncidentId, Incident>,
+    pub steps: Vec<Step>,
+    spans: BTreeMap<ServiceId, Vec<Span>>,
+    rows: BTreeMap<String, String>,
+    targets: BTreeMap<CheckKey, CheckResult>,
+    due: BTreeMap<CheckKey, Timestamp>,
+}
+
+impl Story {
+    pub fn of(services: &[&str]) -> Self {
+        Self::with(rules(services))
+    }
+
+    pub fn with(rules: Rules) -> Self {
+        let mut story = Self {
+            rules,
+            world: World::new(7),
+            now: at(0),
+            events: Vec::new(),
+            incidents: BTreeMap::new(),
+            steps: Vec::new(),
+            spans: BTreeMap::new(),
+            rows: BTreeMap::new(),
+            targets: BTreeMap::new(),
+            due: BTreeMap::new(),
+        };
+        story.give(Input::Rules);
+        story.schedule();
+        story
+    }
+
+    fn schedule(&mut self) {
+        let now = self.now;
+        let keys: Vec<CheckKey> =
+            self.rules.services.iter().flat_map(|service| service.enabled_checks().map(|(key, _)| key)).collect();
+        self.due.retain(|key, _| keys.contains(key));
+        for key in keys {
+            self.due.entry(key).or_insert(now);
+        }
+    }
+
+    /// Gives one input now, and checks what must hold after every input.
+    pub fn give(&mut self, input: Input) -> Step {
+        let mut twin = World::restore(7, self.rows.clone().into_iter()).unwrap();
+        if self.rows.is_empty() {
+            twin = self.world.clone();
+        }
+        assert_eq!(twin, self.world, "the rows hold all of the world");
+        let twins_step = step(&self.rules, &mut twin, input.clone(), self.now);
+        let step = step(&self.rules, &mut self.world, input, self.now);
+        assert_eq!(step, twins_step, "a restored world goes on in the same way");
+        assert_eq!(twin, self.world);
+        for Row { key, json } in self.world.take_dirty() {
+            match json {
+                Some(json) => self.rows.insert(key, json),
+                None => self.rows.remove(&key),
+            };
+        }
+        self.record(&step);
+        for request in &step.requests {
+            let Request::Probe { check, at, .. } = request;
+            if let Some(due) = self.due.get_mut(check) {
+                *due = (*due).min(*at).max(self.now);
+            }
+        }
+        self.steps.push(step.clone());
+        step
+    }
+
+    fn record(&mut self, step: &Step) {
+        self.events.extend(step.events.iter().cloned());
+        for event in &step.amended {
+            let known = self.events.iter_mut().find(|known| known.id == event.id).expect("only known events change");
+            assert!(known.seals_at > self.now, "a sealed event never changes: {event:?}");
+            *known = event.clone();
+        }
+        for incident in &step.incidents {
+            let old = self.incidents.insert(incident.id.clone(), incident.clone());
+            assert!(old.is_none_or(|old| old.version < incident.version));
+            assert_eq!(incident.is_open(), incident.resolved_at.is_none(), "{incident:?}");
+        }
+        for edit in &step.spans {
+            let spans = self.spans.entry(edit.service.clone()).or_default();
+            assert_eq!(edit.spans.first().map(|span| span.from), Some(edit.from));
+            spans.retain(|span| span.from < edit.from);
+            if let Some(last) = spans.last_mut() {
+                assert!(last.to.is_none_or(|to| to >= edit.from), "no hole before {edit:?}");
+                last.to = Some(edit.from);
+            }
+            spans.extend(edit.spans.iter().cloned());
+            assert!(spans.last().is_some_and(|span| span.to.is_none()), "the last one is open");
+            for (a, b) in spans.iter().zip(spans.iter().skip(1)) {
+                assert_eq!(a.to, Some(b.from), "end to end: {spans:?}");
+                assert_ne!(a.status, b.status, "neighbours differ: {spans:?}");
+                assert!(a.from < b.from, "{spans:?}");
+            }
+        }
+    }
+
+    /// From now on probes of `check` say `result`.
+    pub fn target(&mut self, check: &str, result: CheckResult) -> &mut Self {
+        self.targets.insert(key(check), result);
+        self
+    }
+
+    /// One probe that began `at`, and came back after a moment.
+    pub fn probe_at(&mut self, check: &str, result: CheckResult, started_at: Timestamp) -> Step {
+        let cause = match result {
+            UP => None,
+            SLOW => Some(Class::Slow.into()),
+            DOWN => Some(Class::ConnectRefused.into()),
+            UNKNOWN => Some(Class::Local.into()),
+        };
+        let outcome = Outcome { result, cause, started_at, latency: LATENCY, phases: Phases::default(), detail: None };
+        self.give(Input::Outcome { check: key(check), outcome })
+    }
+
+    /// Lets probes run at their turn and when asked for until `end`.
+    pub fn run_to(&mut self, end: i64) -> &mut Self {
+        let end = at(end);
+        loop {
+            let next = self.due.iter().min_by_key(|(_, due)| **due).map(|(key, due)| (key.clone(), *due));
+            let wake_at = self.world.wake_at(&self.rules).filter(|at| *at >= self.now);
+            match (next, wake_at) {
+                (due, Some(wake)) if wake < end && due.as_ref().is_none_or(|(_, due)| wake < *due) => {
+                    self.now = wake;
+                    self.give(Input::Tick);
+                    assert_ne!(self.world.wake_at(&self.rules), Some(wake), "a tick at `wake_at` settles it");
+                }
+                (Some((key, due)), _) if due < end => {
+                    let result = self.targets.get(&key).copied().unwrap_or(UP);
+                    self.due.insert(key.clone(), at((seconds(due) / 60 + 1) * 60));
+                    self.now = self.now.max(due + LATENCY);
+                    self.probe_at(&key.to_string(), result, due);
+                }
+                _ => break,
+            }
+        }
+        self.now = self.now.max(end);
+        self
+    }
+
+    /// Nobody probes until `end`.
+    pub fn sleep_to(&mut self, end: i64) -> &mut Self {
+        self.now = at(end);
+        self.due.values_mut().for_each(|due| *due = (*due).max(at(end)));
+        self
+    }
+
+    /// A note is saved now.
+    pub fn note(&mut self, note: &Note) -> Step {
+        self.give(Input::Note(Box::new(note.clone())))
+    }
+
+    /// The rules are now these.
+    pub fn reload(&mut self, rules: Rules) -> Step {
+        self.rules = rules;
+        let step = self.give(Input::Rules);
+        self.schedule();
+        step
+    }
+
+    /// Who was told what when: `"15 opened api"`, in the order of recording.
+    pub fn told(&self) -> Vec<String> {
+        let line = |event: &Event| {
+            let services: Vec<_> = event.services.iter().map(ServiceId::as_str).collect();
+            let hidden = if event.notify { "" } else { " (silent)" };
+            format!("{} {} {}{hidden}", seconds(event.recorded_at), event.kind, services.join(" "))
+        };
+        self.events.iter().map(line).collect()
+    }
+
+    /// How a service was: `"0 operational"`, each since when.
+    pub fn spans(&self, service: &str) -> Vec<String> {
+        let spans = self.spans.get(&service_id(service)).map_or(&[][..], Vec::as_slice);
+        spans.iter().map(|span| format!("{} {}", seconds(span.from), span.status)).collect()
+    }
+
+    pub fn raw_spans(&self, service: &str) -> &[Span] {
+        self.spans.get(&service_id(service)).map_or(&[][..], Vec::as_slice)
+    }
+
+    /// How a service is now.
+    pub fn status(&self, service: &str) -> Option<ServiceStatus> {
+        self.raw_spans(service).last().map(|span| span.status)
+    }
+
+    /// The only incident.
+    pub fn the_incident(&self) -> &Incident {
+        assert_eq!(self.incidents.len(), 1, "{:?}", self.incidents.keys());
+        self.incidents.values().next().unwrap()
+    }
+}

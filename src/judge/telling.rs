@@ -1,0 +1,150 @@
+//! Events: what is told of an incident, and until when it may still change. Whom to tell, and how,
+//! is decided elsewhere.
+
+use jiff::Timestamp;
+
+use super::{time, turn::Turn};
+use crate::domain::{
+    IncidentId, ServiceId,
+    event::{Event, EventKind, IncidentView},
+    incident::Update,
+};
+
+/// Something to tell.
+#[derive(Clone, Debug)]
+pub(super) struct News {
+    /// What kind of thing.
+    pub kind: EventKind,
+    /// When it happened.
+    pub at: Timestamp,
+    /// The services that it is about.
+    pub services: Vec<ServiceId>,
+    /// The operator's word that came with it.
+    pub update: Option<Update>,
+    /// Whether an operator brought it about.
+    pub by_note: bool,
+}
+
+/// Whether further services may be added to an event of `kind`.
+const fn gathers(kind: EventKind) -> bool {
+    matches!(kind, EventKind::Opened | EventKind::Joined | EventKind::Reopened | EventKind::Recovered)
+}
+
+/// Whether news of `kind` can be told as part of an event of kind `earlier`.
+const fn fits(kind: EventKind, earlier: EventKind) -> bool {
+    match kind {
+        EventKind::Joined => matches!(earlier, EventKind::Opened | EventKind::Reopened | EventKind::Joined),
+        EventKind::Recovered => matches!(earlier, EventKind::Recovered),
+        _ => false,
+    }
+}
+
+impl Turn<'_> {
+    /// Tells `news` of an incident: as an event of its own, or as part of one that still gathers.
+    pub fn tell(&mut self, id: &IncidentId, news: News) {
+        if let (Some(moves), EventKind::Joined | EventKind::Recovered) = (&mut self.held_back, news.kind) {
+            moves.push(news);
+            return;
+        }
+        let Some(case) = self.world.cases.get_mut(id) else { return };
+        if news.by_note && case.is_quiet && !case.is_told {
+            return;
+        }
+        let view = IncidentView::from(&case.incident);
+        let open = case.unsealed.iter_mut().rfind(|event| gathers(event.kind) && event.seals_at > self.at);
+        if let Some(event) = open.filter(|event| fits(news.kind, event.kind)) {
+            let fresh: Vec<_> = news.services.into_iter().filter(|it| !event.services.contains(it)).collect();
+            event.services.extend(fresh);
+            event.view = view;
+            let event = event.clone();
+            self.put(event);
+            return;
+        }
+        let notify = !case.is_silenced
+            && !case.incident.withdrawn | (news.kind == EventKind::Withdrawn)
+            && news.update.as_ref().is_none_or(|update| update.notify);
+        let rules = &self.rules.incidents;
+        let rest = match news.kind {
+            EventKind::Withdrawn => std::time::Duration::ZERO,
+            EventKind::Updated | EventKind::Postmortem => rules.settle,
+            _ if news.update.is_some() || news.by_note => rules.settle,
+            EventKind::Resolved => std::time::Duration::ZERO,
+            _ => rules.gather,
+        };
+        let recorded_at = self.world.head.recorded_at.map_or(self.at, |last| last.max(self.at));
+        self.world.head.recorded_at = Some(recorded_at);
+        let event = Event {
+            id: self.world.event_id(recorded_at),
+            kind: news.kind,
+            incident: id.clone(),
+            at: news.at,
+            recorded_at,
+            // By the present clock: recording never runs backwards, waiting must not run on.
+            seals_at: time::plus(self.at, rest),
+            services: news.services,
+            notify,
+            view,
+            update: news.update,
+        };
+        if let Some(case) = self.world.cases.get_mut(id) {
+            case.is_told = true;
+            if event.seals_at > self.at {
+                case.unsealed.push(event.clone());
+            }
+        }
+        self.step.events.push(event);
+    }
+
+    /// Takes note that `event` changed: as new if it is of this step, else as amended.
+    fn put(&mut self, event: Event) {
+        let all = self.step.events.iter_mut().chain(&mut self.step.amended);
+        match all.into_iter().find(|earlier| earlier.id == event.id) {
+            Some(earlier) => *earlier = event,
+            None => self.step.amended.push(event),
+        }
+    }
+
+    /// Seals what still gathers: the end is told after it, not beside it.
+    pub fn seal_gathering(&mut self, id: &IncidentId) {
+        let Some(case) = self.world.cases.get_mut(id) else { return };
+        let gathering = |event: &&mut Event| gathers(event.kind) && event.update.is_none();
+        let mut sealed = Vec::new();
+        for event in case.unsealed.iter_mut().filter(gathering).filter(|event| event.seals_at > self.at) {
+            event.seals_at = self.at;
+            sealed.push(event.clone());
+        }
+        sealed.into_iter().for_each(|event| self.put(event));
+    }
+
+    /// Changes the unsealed event that tells of `update`, if there is one, and lets it rest anew.
+    pub fn amend_update(&mut self, id: &IncidentId, update: &Update) {
+        let seals_at = time::plus(self.at, self.rules.incidents.settle);
+        let Some(case) = self.world.cases.get_mut(id) else { return };
+        let view = IncidentView::from(&case.incident);
+        let mine = |event: &&mut Event| event.update.as_ref().is_some_and(|told| told.id == update.id);
+        let Some(event) = case.unsealed.iter_mut().filter(|event| event.seals_at > self.at).find(mine) else { return };
+        event.notify = update.notify && !update.withdrawn && !case.is_silenced;
+        event.at = if event.kind == EventKind::Updated { update.at } else { event.at };
+        event.view = view;
+        event.update = Some(update.clone());
+        event.seals_at = seals_at;
+        let event = event.clone();
+        self.put(event);
+    }
+
+    /// Brings what still gathers up to what is known of the incident, and drops what is sealed.
+    pub fn refresh_views(&mut self, id: &IncidentId) {
+        let Some(case) = self.world.cases.get_mut(id) else { return };
+        case.unsealed.retain(|event| event.seals_at > self.at);
+        if !case.incident.is_open() {
+            return;
+        }
+        let view = IncidentView::from(&case.incident);
+        let Some(event) = case.unsealed.iter_mut().rfind(|event| gathers(event.kind)) else { return };
+        if event.view != view {
+            event.view = view;
+            let event = event.clone();
+            self.put(event);
+        }
+    }
+}

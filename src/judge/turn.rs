@@ -1,0 +1,294 @@
+//! One step: an input, and all that follows from it.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use super::{
+    Input, Priority, Reason, Request, Step,
+    check::{self, CheckState, Counted, Verdict},
+    service,
+    telling::News,
+    time,
+    uptime::Base,
+    world::World,
+};
+use crate::domain::{
+    CheckKey, IncidentId, ServiceId,
+    outcome::Outcome,
+    service::{Check, Rules},
+};
+
+/// A step in the making.
+pub(super) struct Turn<'a> {
+    /// By which rules.
+    pub rules: &'a Rules,
+    /// What is known.
+    pub world: &'a mut World,
+    /// When.
+    pub at: Timestamp,
+    /// What follows.
+    pub step: Step,
+    /// Incidents that changed.
+    pub touched: BTreeSet<IncidentId>,
+    /// While a note is applied: services that come and go, told only if nothing else says so.
+    pub held_back: Option<Vec<News>>,
+}
+
+impl<'a> Turn<'a> {
+    /// A step in which nothing followed yet.
+    pub fn new(rules: &'a Rules, world: &'a mut World, at: Timestamp) -> Self {
+        Self { rules, world, at, step: Step::default(), touched: BTreeSet::new(), held_back: None }
+    }
+
+    /// Takes the input and all that follows from it.
+    pub fn take(mut self, input: Input) -> Step {
+        self.world.index(self.rules, matches!(input, Input::Rules));
+        match input {
+            Input::Outcome { check, outcome } => self.outcome(&check, &outcome),
+            Input::Note(note) => self.note(*note),
+            Input::Rules => self.load_rules(),
+            Input::Suspended => self.suspended(),
+            Input::Tick => {}
+        }
+        self.let_time_pass();
+        for id in std::mem::take(&mut self.touched) {
+            self.refresh_views(&id);
+            self.world.touch_incident(&id);
+            if let Some(case) = self.world.cases.get_mut(&id) {
+                case.incident.version += 1;
+                self.step.incidents.push(case.incident.clone());
+            }
+        }
+        self.step
+    }
+
+    /// The check of that name, if it is configured and enabled.
+    fn check(&self, key: &CheckKey) -> Option<&'a Check> {
+        let checks = &self.world.service(self.rules, &key.service)?.checks;
+        checks.iter().find(|check| check.id == key.check && check.enabled)
+    }
+
+    /// Counts one result.
+    fn outcome(&mut self, key: &CheckKey, outcome: &Outcome) {
+        let Some(check) = self.check(key) else {
+            self.decide(&key.service, Some(key), Reason::NotCounted);
+            return;
+        };
+        if !self.world.checks.contains_key(key) {
+            self.meet_check(key, check);
+        }
+        let Some(state) = self.world.checks.get_mut(key) else { return };
+        if state.after.is_some_and(|after| outcome.started_at <= after) {
+            self.decide(&key.service, Some(key), Reason::NotCounted);
+            return;
+        }
+        let Some(result) = Verdict::from_result(outcome.result) else {
+            self.decide(&key.service, Some(key), Reason::NotCounted);
+            self.recheck(key, check, outcome);
+            return;
+        };
+        state.after = Some(outcome.started_at);
+        // A clock that was set back must not make history run backwards.
+        let start = outcome.started_at.min(self.at).max(state.last_at.unwrap_or(Timestamp::MIN));
+        let gap = state.stale_at().filter(|deadline| *deadline <= start).and(state.last_at);
+        if gap.is_some() {
+            state.stale = true;
+            state.forget_run();
+        }
+        if let Some(cause) = outcome.cause {
+            state.cause = Some(cause);
+        }
+        let counted = state.count(check, result, start);
+        let deadline = state.stale_at();
+        let fresh_until = &mut self.world.scratch.fresh_until;
+        *fresh_until = (*fresh_until).or(deadline).min(deadline.or(*fresh_until));
+        self.world.touch_check(key);
+
+        if let Some(last) = gap {
+            self.lose_sight(key, last);
+        }
+        match counted {
+            Counted::Agrees => {}
+            Counted::Pending { seen, needed } if result != Verdict::Up => {
+                self.decide(&key.service, Some(key), Reason::BelowThreshold { seen, needed });
+            }
+            Counted::Pending { .. } => {}
+            Counted::Blip { seen } => self.decide(&key.service, Some(key), Reason::Blip { seen }),
+            Counted::Decided { verdict, from, probes } => {
+                self.say(key, from, Some(verdict));
+                self.judge(&key.service, from);
+                self.decide(
+                    &key.service,
+                    Some(key),
+                    match verdict {
+                        Verdict::Up => Reason::Up { probes },
+                        Verdict::Degraded => Reason::Degraded { probes },
+                        Verdict::Down => Reason::Down { probes },
+                    },
+                );
+            }
+        }
+        self.recheck(key, check, outcome);
+    }
+
+    /// Asks for the next probe of `key` at the faster pace, if a verdict waits for it.
+    fn recheck(&mut self, key: &CheckKey, check: &Check, outcome: &Outcome) {
+        if self.world.checks.get(key).is_some_and(CheckState::is_pending) {
+            let at = time::plus(time::plus(outcome.started_at, outcome.latency), check.recheck);
+            self.step.requests.push(Request::Probe { check: key.clone(), at, priority: Priority::Recheck });
+        }
+    }
+
+    /// Records what is known of a check from `from` on.
+    fn say(&mut self, key: &CheckKey, from: Timestamp, verdict: Option<Verdict>) {
+        let Some(state) = self.world.services.get_mut(&key.service) else { return };
+        state.record.checks.entry(key.check.clone()).or_default().set(from, verdict);
+        self.world.touch_service(&key.service);
+    }
+
+    /// Nobody looked since `last`: from then on nothing is known of the check.
+    fn lose_sight(&mut self, key: &CheckKey, last: Timestamp) {
+        let Some(state) = self.world.services.get(&key.service) else { return };
+        if !state.record.checks.contains_key(&key.check) {
+            return;
+        }
+        self.say(key, last, None);
+        self.judge(&key.service, last);
+        self.decide(&key.service, Some(key), Reason::NoRecentData);
+    }
+
+    /// What follows from time alone.
+    fn let_time_pass(&mut self) {
+        let due = self.world.live().filter(|case| case.publish_at().is_some_and(|at| at <= self.at));
+        let due: Vec<IncidentId> = due.map(|case| case.incident.id.clone()).collect();
+        due.iter().for_each(|id| self.write_up(id));
+        if self.world.scratch.fresh_until.is_none_or(|until| self.at < until) {
+            return;
+        }
+        let is_due = |state: &CheckState| state.stale_at().is_some_and(|deadline| deadline <= self.at);
+        let due = self.world.checks.iter().filter(|(_, state)| is_due(state));
+        let due: Vec<(CheckKey, Option<Timestamp>)> = due.map(|(key, state)| (key.clone(), state.last_at)).collect();
+        for (key, last) in due {
+            let Some(state) = self.world.checks.get_mut(&key) else { continue };
+            state.stale = true;
+            state.forget_run();
+            self.world.touch_check(&key);
+            if let Some(last) = last {
+                self.lose_sight(&key, last);
+            }
+        }
+        self.world.scratch.fresh_until = self.world.checks.values().filter_map(CheckState::stale_at).min();
+    }
+
+    /// Everything that ran before is void: what is undecided needs new evidence.
+    fn suspended(&mut self) {
+        for (key, state) in &mut self.world.checks {
+            let priority = if state.is_pending() { Priority::Recheck } else { Priority::PulledForward };
+            if state.is_pending() {
+                state.forget_run();
+            }
+            state.after = Some(time::plus_ms(self.at, -1));
+            self.step.requests.push(Request::Probe { check: key.clone(), at: self.at, priority });
+        }
+        let keys: Vec<CheckKey> = self.world.checks.keys().cloned().collect();
+        keys.iter().for_each(|key| self.world.touch_check(key));
+    }
+
+    /// Meets a check for the first time.
+    fn meet_check(&mut self, key: &CheckKey, check: &Check) {
+        let service = self.world.services.entry(key.service.clone()).or_default();
+        if service.record.base.last().is_none() {
+            service.record.base.set(self.at, Base::Checks);
+        }
+        let target = check::fingerprint(check);
+        let state = CheckState { target, limit_ms: check::silence_limit_ms(check), ..CheckState::default() };
+        self.world.checks.insert(key.clone(), state);
+        self.world.touch_check(key);
+        self.world.touch_service(&key.service);
+    }
+
+    /// Brings the world in line with rules that are new.
+    fn load_rules(&mut self) {
+        let rules = self.rules;
+        for service in &rules.services {
+            let state = self.world.services.entry(service.id.clone()).or_default();
+            let base = service::base_of(service);
+            let mut is_new = state.record.base.last() != Some(base);
+            if is_new {
+                state.record.base.set(self.at, base);
+            }
+            let known: Vec<_> = state.record.checks.keys().cloned().collect();
+            for check in known {
+                let key = CheckKey { service: service.id.clone(), check };
+                is_new |= self.check(&key).is_none() && self.drop_check(&key);
+            }
+            for (key, check) in service.enabled_checks() {
+                self.adopt_check(&key, check);
+            }
+            if is_new {
+                self.judge(&service.id, self.at);
+            }
+        }
+        let is_gone = |key: &&CheckKey| self.check(key).is_none();
+        let gone: Vec<CheckKey> = self.world.checks.keys().filter(is_gone).cloned().collect();
+        for key in gone {
+            self.drop_check(&key);
+        }
+        let is_gone = |id: &&ServiceId| self.world.service(rules, id).is_none();
+        let gone: Vec<ServiceId> = self.world.services.keys().filter(is_gone).cloned().collect();
+        gone.iter().for_each(|id| self.drop_service(id));
+        self.world.scratch.fresh_until = self.world.checks.values().filter_map(CheckState::stale_at).min();
+        self.reapply_notes();
+    }
+
+    /// Goes on with a check that is configured, as far as it still asks the same.
+    fn adopt_check(&mut self, key: &CheckKey, check: &Check) {
+        let Some(state) = self.world.checks.get_mut(key) else {
+            self.meet_check(key, check);
+            return;
+        };
+        let (target, limit_ms) = (check::fingerprint(check), check::silence_limit_ms(check));
+        let is_same = state.target == target;
+        if !is_same || state.limit_ms != limit_ms {
+            (state.target, state.limit_ms) = (target, limit_ms);
+            self.world.touch_check(key);
+        }
+        let Some(state) = self.world.checks.get_mut(key) else { return };
+        if !is_same {
+            // Results still on their way are of the old target.
+            state.forget_run();
+            state.after = state.after.max(Some(self.at));
+        }
+        if state.is_pending() || !is_same {
+            let (check, at) = (key.clone(), self.at);
+            self.step.requests.push(Request::Probe { check, at, priority: Priority::Recheck });
+        }
+    }
+
+    /// Forgets a check that is no longer probed; whether its service's state must be derived anew.
+    fn drop_check(&mut self, key: &CheckKey) -> bool {
+        if self.world.checks.remove(key).is_some() {
+            self.world.touch_check(key);
+        }
+        let Some(state) = self.world.services.get(&key.service) else { return false };
+        let is_known = state.record.checks.get(&key.check).is_some_and(|line| line.last().flatten().is_some());
+        if is_known {
+            self.say(key, self.at, None);
+        }
+        is_known
+    }
+
+    /// A service is no longer configured.
+    fn drop_service(&mut self, id: &ServiceId) {
+        let Some(state) = self.world.services.get_mut(id) else { return };
+        if state.record.base.last() == Some(Base::Gone) {
+            return;
+        }
+        state.record.base.set(self.at, Base::Gone);
+        state.checks_in_trouble = false;
+        self.decide(id, None, Reason::NoLongerMonitored);
+        self.end_part(id);
+        self.judge(id, self.at);
+    }
+}
