@@ -11,5 +11,6 @@
     reason = "tests stand outside: they may look at the clock, write files, and fail loudly"
 )]
 
+mod layering;
 mod support;
 mod web;
