@@ -122,6 +122,37 @@ pub fn create(target: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     result
 }
 
+/// Gives a finished file, made beside `target`, its name; nothing may have that name yet. The
+/// content must be on the disk already.
+///
+/// # Errors
+/// [`io::ErrorKind::AlreadyExists`] if something has, else as the file system says; `finished`
+/// then stays.
+pub fn place_new(finished: &Path, target: &Path) -> io::Result<()> {
+    fs::hard_link(finished, target)?;
+    fs::remove_file(finished)?;
+    sync_folder(target.parent().unwrap_or(Path::new(".")))
+}
+
+/// Gives a file a second name, which nothing may have yet.
+///
+/// # Errors
+/// [`io::ErrorKind::AlreadyExists`] if something has, else as the file system says.
+pub fn also_named(existing: &Path, name: &Path) -> io::Result<()> {
+    fs::hard_link(existing, name)?;
+    sync_folder(name.parent().unwrap_or(Path::new(".")))
+}
+
+/// Moves a file, made beside `target`, over whatever has that name. The content must be on the
+/// disk already.
+///
+/// # Errors
+/// As the file system says; the target is then as it was.
+pub fn place(finished: &Path, target: &Path) -> io::Result<()> {
+    fs::rename(finished, target)?;
+    sync_folder(target.parent().unwrap_or(Path::new(".")))
+}
+
 /// Creates a folder with all above it.
 ///
 /// # Errors

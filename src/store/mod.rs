@@ -1,1 +1,216 @@
-//! (being written)
+//! What is remembered: all SQL of watchbell, behind verbs that are one transaction each.
+//!
+//! [`Store`] writes, [`Reader`] reads one moment at a time. Who writes what: judgement, events,
+//! spans and results only the holder of the daemon's lock ([`Store::hold`]); subscribers and the
+//! outbox's controls anyone. Every write begins with `BEGIN IMMEDIATE` and is on the disk when it
+//! returns; one that fails has changed nothing. Nothing here decides what is true or who is told.
+//!
+//! The holder calls [`Store::tidy`] about once a minute: it seals results into hourly rows and
+//! forgets what has been kept long enough.
+
+mod commit;
+pub mod csv;
+mod error;
+mod fs_kind;
+mod latency;
+pub mod maintenance;
+pub mod outbox;
+mod reader;
+mod results;
+mod row;
+mod schema;
+mod spans;
+mod subscribers;
+mod tidy;
+pub mod tokens;
+
+use std::{
+    collections::HashMap,
+    ffi::OsString,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
+
+pub use self::{
+    commit::Commit,
+    error::StoreError,
+    fs_kind::{FsKind, fs_kind},
+    latency::Histogram,
+    reader::Reader,
+    results::Sample,
+    schema::{APPLICATION_ID, VERSION},
+    subscribers::{Added, Filter},
+    tidy::Tidied,
+};
+use crate::{
+    config,
+    domain::{CheckKey, IncidentId, service::Rules},
+    fsio::{Lock, LockError},
+    judge::Decision,
+};
+
+/// The one connection of a process that writes.
+#[derive(Debug)]
+pub struct Store {
+    db: Connection,
+    path: PathBuf,
+    keep_results: Duration,
+    /// Numbers of checks that are known to be committed.
+    probed: HashMap<CheckKey, i64>,
+}
+
+impl Store {
+    /// Opens the store, making it if there is none and bringing an older one up to date. `now`
+    /// is noted in a new one.
+    ///
+    /// # Errors
+    /// If there is something else at its place, or the place does not suit a store: each error
+    /// says what, where, and what to do. What was found is left as it is.
+    pub fn open(config: &config::Store, now: Timestamp) -> Result<Self, StoreError> {
+        let mut db = schema::open(&config.path, config.allow_volatile, now)?;
+        outbox::add_functions(&db).map_err(|error| StoreError::from_sqlite(&config.path, "open it", error))?;
+        db.set_transaction_behavior(TransactionBehavior::Immediate);
+        let path = config.path.clone();
+        Ok(Self { db, path, keep_results: config.keep_results, probed: HashMap::new() })
+    }
+
+    /// Becomes the one daemon of this store, for as long as the lock is kept. The store itself
+    /// need not exist yet.
+    ///
+    /// # Errors
+    /// [`StoreError::Held`] with the name of the other daemon, or if the lock file cannot be used.
+    pub fn hold(config: &config::Store) -> Result<Lock, StoreError> {
+        let holder = format!("watchbell (process {})", std::process::id());
+        let lock = suffixed(&config.path, ".lock");
+        Lock::take(&lock, &holder).map_err(|error| match error {
+            LockError::Held { holder } => StoreError::Held { path: config.path.clone(), holder },
+            LockError::Io { path, source } => StoreError::from_io(&path, source),
+        })
+    }
+
+    /// Opens the store for reading, at its newest commit.
+    ///
+    /// # Errors
+    /// As [`Store::open`]; also if there is no store yet.
+    pub fn reader(config: &config::Store) -> Result<Reader, StoreError> {
+        Reader::open(&config.path)
+    }
+
+    /// The database file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The judge's world as it was last committed: keys and JSON, by key.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn world(&self) -> Result<Vec<(String, String)>, StoreError> {
+        self.read("read the judge's state", |db| {
+            let mut rows = db.prepare_cached("SELECT key, json FROM world ORDER BY key")?;
+            rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+        })
+    }
+
+    /// Why things were decided as they were in one incident, oldest first.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn decisions(&self, incident: &IncidentId) -> Result<Vec<Decision>, StoreError> {
+        self.read("read decisions", |db| reader::decisions(db, incident))
+    }
+
+    /// Takes down names, groups and order of the services; those that are no longer configured
+    /// keep their last name and group.
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    pub fn set_services(&mut self, rules: &Rules) -> Result<(), StoreError> {
+        self.write("record the services", |tx| {
+            tx.execute("UPDATE service SET position = NULL WHERE position IS NOT NULL", [])?;
+            let mut insert = tx.prepare_cached(
+                "INSERT INTO service (id, grp, name, position) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (id) DO UPDATE SET grp = excluded.grp, name = excluded.name, position = excluded.position",
+            )?;
+            for (position, service) in (0_i64..).zip(&rules.services) {
+                let group = service.group.as_ref().map(crate::domain::GroupId::as_str);
+                insert.execute((service.id.as_str(), group, &service.name, position))?;
+            }
+            bump_revision(tx)
+        })
+    }
+
+    /// A word that is made up once and kept for ever, such as the authority of feed ids: the one
+    /// kept under `name`, else `candidate`, which is then kept.
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    pub fn mint(&mut self, name: &str, candidate: &str) -> Result<String, StoreError> {
+        self.write("keep a name", |tx| {
+            let key = format!("minted:{name}");
+            tx.execute(
+                "INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO NOTHING",
+                (&key, candidate),
+            )?;
+            tx.query_row("SELECT value FROM meta WHERE key = ?1", [&key], |row| row.get(0))
+        })
+    }
+
+    /// Reads; `doing` completes "could not …".
+    fn read<T>(
+        &self,
+        doing: &'static str,
+        act: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        act(&self.db).map_err(|error| StoreError::from_sqlite(&self.path, doing, error))
+    }
+
+    /// Does all of `act`, durably, or nothing; `doing` completes "could not …".
+    fn write<T>(
+        &mut self,
+        doing: &'static str,
+        act: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        let run = |db: &mut Connection| {
+            let tx = db.transaction()?;
+            let value = act(&tx)?;
+            tx.commit()?;
+            Ok(value)
+        };
+        run(&mut self.db).map_err(|error| StoreError::from_sqlite(&self.path, doing, error))
+    }
+}
+
+/// `path` with something appended to its last part.
+fn suffixed(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path.as_os_str());
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// Says that a page could look different now.
+fn bump_revision(tx: &Connection) -> rusqlite::Result<()> {
+    tx.prepare_cached("UPDATE meta SET value = value + 1 WHERE key = 'revision'")?.execute([])?;
+    Ok(())
+}
+
+/// The number of a service, known from now on if it was not.
+fn service_no(tx: &Connection, id: &str) -> rusqlite::Result<i64> {
+    let known =
+        tx.prepare_cached("SELECT no FROM service WHERE id = ?1")?.query_row([id], |row| row.get(0)).optional()?;
+    match known {
+        Some(no) => Ok(no),
+        None => tx
+            .prepare_cached("INSERT INTO service (id, name) VALUES (?1, ?1) RETURNING no")?
+            .query_row([id], |row| row.get(0)),
+    }
+}
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,172 @@
+-- The first schema. Instants are milliseconds since 1970 UTC; JSON is text; ids of ours are the
+-- sixteen bytes of a UUIDv7. What is never released may change here; afterwards only in v2.sql.
+
+CREATE TABLE meta (
+    key   TEXT PRIMARY KEY,
+    value ANY NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- What the judge goes on from after a restart.
+CREATE TABLE world (
+    key  TEXT PRIMARY KEY,
+    json TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Every service that ever was. One that left the config has no position any more, but keeps its
+-- name and its group: people may still follow it.
+CREATE TABLE service (
+    no       INTEGER PRIMARY KEY,
+    id       TEXT NOT NULL UNIQUE,
+    grp      TEXT,
+    name     TEXT NOT NULL,
+    position INTEGER
+) STRICT;
+
+CREATE TABLE service_now (
+    service        TEXT PRIMARY KEY,
+    status         TEXT NOT NULL,
+    since_at       INTEGER NOT NULL,
+    checks_up      INTEGER NOT NULL,
+    checks_known   INTEGER NOT NULL,
+    last_result_at INTEGER
+) STRICT, WITHOUT ROWID;
+
+-- How a service was, end to end; only the last one is open.
+CREATE TABLE span (
+    service TEXT NOT NULL,
+    from_at INTEGER NOT NULL,
+    to_at   INTEGER,
+    status  TEXT NOT NULL,
+    PRIMARY KEY (service, from_at)
+) STRICT, WITHOUT ROWID;
+
+-- Columns for lists, JSON for the whole.
+CREATE TABLE incident (
+    id          TEXT PRIMARY KEY,
+    v           INTEGER NOT NULL,
+    version     INTEGER NOT NULL,
+    aliases     TEXT NOT NULL,
+    status      TEXT NOT NULL,
+    impact      TEXT NOT NULL,
+    started_at  INTEGER NOT NULL,
+    resolved_at INTEGER,
+    services    TEXT NOT NULL,
+    withdrawn   INTEGER NOT NULL,
+    json        TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX incident_started ON incident (started_at);
+
+CREATE TABLE decision (
+    no       INTEGER PRIMARY KEY,
+    incident TEXT NOT NULL,
+    at       INTEGER NOT NULL,
+    json     TEXT NOT NULL
+) STRICT;
+CREATE INDEX decision_incident ON decision (incident, at);
+
+-- The log of what happened. `seq` is the order of recording, for feeds and for each reader.
+CREATE TABLE event (
+    seq         INTEGER PRIMARY KEY AUTOINCREMENT,
+    id          BLOB NOT NULL UNIQUE,
+    v           INTEGER NOT NULL,
+    kind        TEXT NOT NULL,
+    incident    TEXT NOT NULL,
+    recorded_at INTEGER NOT NULL,
+    seals_at    INTEGER NOT NULL,
+    json        TEXT NOT NULL
+) STRICT;
+CREATE INDEX event_recorded ON event (recorded_at);
+CREATE INDEX event_incident ON event (incident, seq);
+
+CREATE TABLE event_service (
+    service TEXT NOT NULL,
+    seq     INTEGER NOT NULL REFERENCES event (seq) ON DELETE CASCADE,
+    PRIMARY KEY (service, seq)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX event_service_seq ON event_service (seq);
+
+-- A short name for a check, since its results are many.
+CREATE TABLE probed (
+    no         INTEGER PRIMARY KEY,
+    service_no INTEGER NOT NULL REFERENCES service (no),
+    name       TEXT NOT NULL,
+    UNIQUE (service_no, name)
+) STRICT;
+
+-- Results as they come, in the order of coming: the cheapest thing to append to.
+CREATE TABLE result_log (
+    seq        INTEGER PRIMARY KEY,
+    probed_no  INTEGER NOT NULL,
+    at         INTEGER NOT NULL,
+    code       INTEGER NOT NULL,
+    latency_us INTEGER NOT NULL
+) STRICT;
+
+-- The same, sealed: one row for each check and hour (UTC), packed.
+CREATE TABLE result_hour (
+    hour_at   INTEGER NOT NULL,
+    probed_no INTEGER NOT NULL REFERENCES probed (no),
+    count     INTEGER NOT NULL,
+    last_at   INTEGER NOT NULL,
+    data      BLOB NOT NULL,
+    PRIMARY KEY (hour_at, probed_no)
+) STRICT;
+
+-- Response times of good answers, for each service and quarter of an hour (UTC). Kept for ever.
+CREATE TABLE latency (
+    service_no INTEGER NOT NULL REFERENCES service (no),
+    at         INTEGER NOT NULL,
+    data       BLOB NOT NULL,
+    PRIMARY KEY (service_no, at)
+) STRICT, WITHOUT ROWID;
+
+-- `address_key` is the address as it is compared. `services` and `groups` are JSON arrays of ids;
+-- both empty: everything.
+CREATE TABLE subscriber (
+    id             BLOB PRIMARY KEY,
+    kind           TEXT NOT NULL,
+    address        TEXT NOT NULL,
+    address_key    TEXT NOT NULL UNIQUE,
+    state          TEXT NOT NULL,
+    services       TEXT NOT NULL,
+    groups         TEXT NOT NULL,
+    incidents      INTEGER NOT NULL,
+    maintenance    INTEGER NOT NULL,
+    min_impact     INTEGER NOT NULL,
+    language       TEXT,
+    timezone       TEXT,
+    created_at     INTEGER NOT NULL,
+    confirmed_at   INTEGER,
+    suspended_at   INTEGER,
+    suspend_reason TEXT,
+    strikes        INTEGER NOT NULL DEFAULT 0,
+    strike_day     INTEGER
+) STRICT, WITHOUT ROWID;
+
+-- Who left lately, as a salted hash: an old list must not bring them back.
+CREATE TABLE departed (
+    hash    BLOB PRIMARY KEY,
+    left_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- One event for one recipient. `recipient` says what `subscriber` names.
+CREATE TABLE delivery (
+    id             BLOB PRIMARY KEY,
+    event          BLOB NOT NULL,
+    event_seq      INTEGER NOT NULL,
+    incident       TEXT NOT NULL,
+    recipient      TEXT NOT NULL DEFAULT 'subscriber',
+    subscriber     BLOB NOT NULL,
+    state          TEXT NOT NULL,
+    epoch          INTEGER,
+    attempts       INTEGER NOT NULL DEFAULT 0,
+    not_before     INTEGER NOT NULL,
+    first_tried_at INTEGER,
+    done_at        INTEGER,
+    reply          TEXT,
+    folded_into    BLOB,
+    UNIQUE (event, subscriber)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX delivery_open ON delivery (state, not_before, event_seq) WHERE done_at IS NULL;
+CREATE INDEX delivery_lane ON delivery (subscriber, incident, event_seq);
+CREATE INDEX delivery_done ON delivery (done_at) WHERE done_at IS NOT NULL;

@@ -1,0 +1,285 @@
+//! Making, recognising and opening database files. Nothing here knows what the tables mean.
+//!
+//! A new store is built beside its place and then linked into it, so that under the store's own
+//! name there is never a half-made file: whatever is found there is a store, or not ours to touch.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, File},
+    io::{self, Read},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+
+use super::{error::StoreError, fs_kind::fs_kind, row::At, suffixed};
+use crate::{fsio, store::tokens};
+
+/// Marks a SQLite file as a watchbell store: `wbel`, at byte 68 of the file.
+pub const APPLICATION_ID: i32 = 0x7762_656c;
+
+/// Each brings the schema up by one; the first makes it. What is released is never edited.
+const MIGRATIONS: &[&str] = &[include_str!("migrations/v1.sql")];
+
+/// The schema that this version writes.
+pub const VERSION: i64 = 1;
+
+/// The log is cut back to this many bytes after each checkpoint.
+const JOURNAL_SIZE_LIMIT: i64 = 16 * 1024 * 1024;
+
+/// The first version without the bug that lets a WAL reset lose pages (3.7.0 to 3.51.2).
+const SQLITE_AT_LEAST: i32 = 3_051_003;
+
+/// Opens the store at `path` for reading and writing; makes it if there is none.
+pub(super) fn open(path: &Path, allow_volatile: bool, now: Timestamp) -> Result<Connection, StoreError> {
+    prepare_place(path, allow_volatile)?;
+    if recognise(path)? == Found::Nothing {
+        create(path, now)?;
+    }
+    let mut db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+        .map_err(|error| StoreError::from_sqlite(path, "open it", error))?;
+    let sqlite = |error| StoreError::from_sqlite(path, "open it", error);
+    settings(&db).map_err(sqlite)?;
+    let found = check_schema(&db, path)?;
+    if db.is_readonly("main").map_err(sqlite)? {
+        return Err(StoreError::ReadOnly { path: path.to_owned(), detail: "it can only be read".to_owned() });
+    }
+    durable(&db, path)?;
+    if found < VERSION {
+        migrate(&mut db, path, found)?;
+    }
+    Ok(db)
+}
+
+/// Makes the folder for a store, and looks at what it lies on.
+pub(super) fn prepare_place(path: &Path, allow_volatile: bool) -> Result<(), StoreError> {
+    let folder = folder_of(path);
+    if !folder.is_dir() {
+        fsio::create_folder(folder).map_err(|source| StoreError::Folder { path: folder.to_owned(), source })?;
+    }
+    if !allow_volatile {
+        let kind = fs_kind(folder).map_err(|source| StoreError::from_io(folder, source))?;
+        if let Some((kind, why)) = kind.danger() {
+            return Err(StoreError::FileSystem { path: path.to_owned(), kind: kind.clone(), why });
+        }
+    }
+    Ok(())
+}
+
+/// Opens the store at `path` for reading only, if it has the schema of this version.
+pub(super) fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
+    match open_to_check(path)? {
+        (db, VERSION..) => Ok(db),
+        (_, found) => Err(StoreError::Older { path: path.to_owned(), found, known: VERSION }),
+    }
+}
+
+/// Opens the store at `path` for reading only; gives its schema number, which may be older.
+pub(super) fn open_to_check(path: &Path) -> Result<(Connection, i64), StoreError> {
+    if recognise(path)? == Found::Nothing {
+        return Err(StoreError::Missing { path: path.to_owned() });
+    }
+    let sqlite = |error| StoreError::from_sqlite(path, "open it", error);
+    let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+        .map_err(sqlite)?;
+    settings(&db).map_err(sqlite)?;
+    let found = check_schema(&db, path)?;
+    Ok((db, found))
+}
+
+/// The folder that a file lies in.
+pub(super) fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+/// What lies where a store should.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// Nothing at all.
+    Nothing,
+    /// By its first bytes, a store.
+    Store,
+}
+
+/// Looks at a file's first bytes without letting SQLite near it: SQLite would take an empty file
+/// for a new database, and write to it.
+pub(super) fn recognise(path: &Path) -> Result<Found, StoreError> {
+    let broken = |what: &str| StoreError::Broken { path: path.to_owned(), what: what.to_owned() };
+    let wal = suffixed(path, "-wal");
+    let wal_bytes = fs::metadata(&wal).map_or(0, |meta| meta.len());
+    let meta = match fs::metadata(path) {
+        Ok(meta) => meta,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // A log without its database would be played into the new one.
+            return if wal_bytes == 0 {
+                Ok(Found::Nothing)
+            } else {
+                Err(broken("the file is gone, but its log (`-wal`) is still there"))
+            };
+        }
+        Err(error) => return Err(StoreError::from_io(path, error)),
+    };
+    if !meta.is_file() {
+        return Err(broken("it is not a file"));
+    }
+    let mut header = [0; 100];
+    let mut file = File::open(path).map_err(|error| StoreError::from_io(path, error))?;
+    match file.read_exact(&mut header) {
+        Ok(()) => {}
+        Err(_) if meta.len() == 0 => return Err(broken("the file is empty")),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(broken("the file is cut short")),
+        Err(error) => return Err(StoreError::from_io(path, error)),
+    }
+    let number =
+        |at: usize| header.get(at..).and_then(<[u8]>::first_chunk::<4>).map_or(0, |bytes| u32::from_be_bytes(*bytes));
+    if !header.starts_with(b"SQLite format 3\0") {
+        return Err(broken("it is no SQLite database"));
+    }
+    if i64::from(number(68)) != i64::from(APPLICATION_ID) {
+        return Err(StoreError::NotOurs { path: path.to_owned() });
+    }
+    let page_size = match number(16) >> 16 {
+        1 => 65_536,
+        size => u64::from(size),
+    };
+    // The page count in the header holds only with an equal change counter, and while no log waits.
+    if wal_bytes == 0 && number(24) == number(92) && meta.len() < page_size * u64::from(number(28)) {
+        return Err(broken("the file is cut short"));
+    }
+    Ok(Found::Store)
+}
+
+/// What holds for every connection.
+fn settings(db: &Connection) -> rusqlite::Result<()> {
+    db.busy_timeout(Duration::from_secs(5))?;
+    db.set_prepared_statement_cache_capacity(128);
+    db.pragma_update(None, "foreign_keys", true)?;
+    db.pragma_update(None, "trusted_schema", false)?;
+    db.pragma_update(None, "temp_store", "MEMORY")
+}
+
+/// What holds for every connection that writes: a commit that returned is on the disk.
+fn durable(db: &Connection, path: &Path) -> Result<(), StoreError> {
+    let run = || {
+        let mode: String = db.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
+        db.pragma_update(None, "synchronous", "FULL")?;
+        let synchronous: i64 = db.pragma_query_value(None, "synchronous", |row| row.get(0))?;
+        db.pragma_update_and_check(None, "journal_size_limit", JOURNAL_SIZE_LIMIT, |_| Ok(()))?;
+        Ok((mode, synchronous))
+    };
+    let (mode, synchronous) = run().map_err(|error| StoreError::from_sqlite(path, "open it", error))?;
+    if mode == "wal" && synchronous == 2 && rusqlite::version_number() >= SQLITE_AT_LEAST {
+        return Ok(());
+    }
+    let what = format!("its file system or SQLite ({}) cannot keep a log beside it", rusqlite::version());
+    Err(StoreError::ReadOnly { path: path.to_owned(), detail: what })
+}
+
+/// Checks that the schema is ours and not newer; gives its number.
+pub(super) fn check_schema(db: &Connection, path: &Path) -> Result<i64, StoreError> {
+    let sqlite = |error| StoreError::from_sqlite(path, "read its schema", error);
+    let application: i64 = db.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(sqlite)?;
+    if application != i64::from(APPLICATION_ID) {
+        return Err(StoreError::NotOurs { path: path.to_owned() });
+    }
+    let found: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(sqlite)?;
+    if found > VERSION {
+        return Err(StoreError::Newer { path: path.to_owned(), found, known: VERSION });
+    }
+    let there = objects(db).map_err(sqlite)?;
+    let missing = usize::try_from(found).map_or_else(|_| Ok(Vec::new()), |found| missing_objects(&there, found));
+    let missing = missing.map_err(sqlite)?;
+    if found < 1 || !missing.is_empty() {
+        let what = match missing.first() {
+            Some(name) => format!("`{name}` is missing in it"),
+            None => "it has no schema".to_owned(),
+        };
+        return Err(StoreError::Broken { path: path.to_owned(), what });
+    }
+    Ok(found)
+}
+
+fn missing_objects(there: &BTreeSet<(String, String)>, version: usize) -> rusqlite::Result<Vec<String>> {
+    let model = Connection::open_in_memory()?;
+    for migration in MIGRATIONS.iter().take(version) {
+        model.execute_batch(migration)?;
+    }
+    Ok(objects(&model)?.difference(there).map(|(name, _)| name.clone()).collect())
+}
+
+/// Name and definition of all tables and indexes of ours.
+fn objects(db: &Connection) -> rusqlite::Result<BTreeSet<(String, String)>> {
+    let mut statement = db.prepare("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL")?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    rows.collect()
+}
+
+/// Makes a new store under a name of its own, then puts it in its place.
+fn create(path: &Path, now: Timestamp) -> Result<(), StoreError> {
+    let folder = folder_of(path);
+    let draft = draft_of(path);
+    let io = |error| StoreError::from_io(path, error);
+    fsio::remove(&draft, folder).map_err(io)?;
+    fsio::create(&draft, b"", 0o600).map_err(io)?;
+    let result = fill(&draft, now).map_err(|error| StoreError::from_sqlite(path, "create it", error)).and_then(|()| {
+        match fsio::place_new(&draft, path) {
+            // Another process was quicker; theirs is as good.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            placed => placed.map_err(io),
+        }
+    });
+    // Best effort: the name says whose it is.
+    let _ = fsio::remove(&draft, folder);
+    result
+}
+
+/// A name beside `path` for a file being made; one for each process, so that two can try.
+pub(super) fn draft_of(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.{}{}", std::process::id(), fsio::TEMPORARY))
+}
+
+fn fill(path: &Path, now: Timestamp) -> rusqlite::Result<()> {
+    let mut db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    db.pragma_update(None, "synchronous", "FULL")?;
+    db.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    let tx = db.transaction_with_behavior(TransactionBehavior::Exclusive)?;
+    tx.pragma_update(None, "application_id", APPLICATION_ID)?;
+    for migration in MIGRATIONS {
+        tx.execute_batch(migration)?;
+    }
+    tx.pragma_update(None, "user_version", VERSION)?;
+    let salt =
+        tokens::random_bytes::<16>().map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+    let mut meta = tx.prepare("INSERT INTO meta (key, value) VALUES (?1, ?2)")?;
+    meta.execute(("created_at", At(now)))?;
+    meta.execute(("salt", salt))?;
+    meta.execute(("revision", 0))?;
+    meta.execute(("epoch", 0))?;
+    drop(meta);
+    tx.commit()?;
+    db.close().map_err(|(_, error)| error)
+}
+
+/// Brings an older schema up to date: all steps or none, with a copy of the old beside it.
+fn migrate(db: &mut Connection, path: &Path, found: i64) -> Result<(), StoreError> {
+    let copy = suffixed(path, &format!(".before-v{VERSION}"));
+    if !copy.exists() {
+        super::maintenance::copy_out(db, &copy, &mut |_| ())?;
+    }
+    let steps = MIGRATIONS.get(usize::try_from(found).unwrap_or(0)..).unwrap_or(&[]);
+    let mut run = || {
+        let tx: Transaction<'_> = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for step in steps {
+            tx.execute_batch(step)?;
+        }
+        tx.pragma_update(None, "user_version", VERSION)?;
+        tx.commit()
+    };
+    run().map_err(|error| StoreError::from_sqlite(path, "bring its schema up to date", error))
+}
