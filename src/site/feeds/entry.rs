@@ -19,7 +19,11 @@ const LISTED: usize = 50;
 
 /// The entry of an event. `incident` is what became of it: corrected texts are taken from there.
 pub(super) fn of_event(site: &FeedSite<'_>, event: &Event, incident: Option<&Incident>) -> Entry {
-    let view = corrected(&event.view, incident);
+    let mut view = corrected(&event.view, incident);
+    if event.kind == EventKind::Withdrawn {
+        // What was written about it was taken back.
+        view.title = None;
+    }
     let update = event.update.as_ref().and_then(|told| match incident {
         Some(incident) => current(incident, told),
         None => Some(told),
@@ -125,21 +129,26 @@ fn sentence(said: &str) -> String {
 fn paragraph(site: &FeedSite<'_>, at: Timestamp, status: Option<IncidentStatus>, blocks: &str) -> String {
     let mut out = format!("<p><small><time datetime=\"{at}\">{}</time></small><br/>", text::escape(&site.moment(at)));
     if let Some(status) = status {
-        let _ = write!(out, "<strong>{}</strong>", text::escape(site.words.incident_status(status)));
+        let _ = write!(out, "<strong>{}</strong>", text::escape(&state(site, status)));
     }
-    match blocks.strip_prefix("<p>") {
-        Some(rest) => {
-            if status.is_some() {
-                out.push_str(" - ");
-            }
-            out.push_str(rest);
+    if let Some(rest) = blocks.strip_prefix("<p>") {
+        if status.is_some() {
+            out.push_str(" - ");
         }
-        None => {
-            out.push_str("</p>");
-            out.push_str(blocks);
-        }
+        out.push_str(rest);
+    } else {
+        out.push_str("</p>");
+        out.push_str(blocks);
     }
     out
+}
+
+/// The state as readers of such feeds know it: their parsers look for these words.
+fn state(site: &FeedSite<'_>, status: IncidentStatus) -> String {
+    match status {
+        IncidentStatus::Postmortem => site.words.text("postmortem.title", &[]),
+        status => site.words.incident_status(status).to_owned(),
+    }
 }
 
 /// The affected services with their causes and times.

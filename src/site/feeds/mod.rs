@@ -84,6 +84,9 @@ pub fn history(site: &FeedSite<'_>, incidents: &BTreeMap<IncidentId, Incident>) 
 }
 
 fn feed(site: &FeedSite<'_>, service: Option<&ServiceId>, name: &str, title: &str, mut entries: Vec<Entry>) -> Feed {
+    for entry in &mut entries {
+        entry.html = text::clean(&entry.html);
+    }
     write::distinguish(&mut entries);
     let whose = match service {
         Some(service) => format!("{}: {}", site.site.title, site.names.get(service)),
@@ -93,7 +96,7 @@ fn feed(site: &FeedSite<'_>, service: Option<&ServiceId>, name: &str, title: &st
     Feed {
         id: site.authority.feed(name, service),
         title: site.words.text(title, &[("title", &whose)]),
-        description: if site.site.description.is_empty() { whose } else { site.site.description.clone() },
+        description: site.site.description.clone(),
         language: site.words.language().to_owned(),
         author: site.site.title.clone(),
         home_url: site.url(&folder),

@@ -1,8 +1,6 @@
 //! The last door before a feed: text in titles, text in HTML. Text was cleaned when it came in;
 //! here stands what only feed readers and validators mind.
 
-use std::fmt::Write as _;
-
 /// Whether a character may stand in a feed: what XML 1.0 forbids makes it unreadable, the rest of
 /// what is refused here (C1 controls, non-characters, U+FFFD) makes validators complain.
 fn is_allowed(c: char) -> bool {
@@ -31,7 +29,7 @@ pub fn title(text: &str) -> String {
         let after = line.get(at + c.len_utf8()..).unwrap_or("");
         match c {
             '<' if after.starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '/' | '!' | '?')) => {
-                out.push('‹')
+                out.push('‹');
             }
             '&' if after.starts_with('#') || ENTITIES.iter().any(|name| after.starts_with(name)) => out.push('＆'),
             _ => out.push(c),
@@ -50,10 +48,8 @@ pub fn escape(text: &str) -> String {
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
-            '\'' => {
-                // A number is known to XML and to old HTML alike.
-                let _ = write!(out, "&#39;");
-            }
+            // A number is known to XML and to old HTML alike.
+            '\'' => out.push_str("&#39;"),
             _ => out.push(c),
         }
     }

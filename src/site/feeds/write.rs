@@ -17,7 +17,7 @@ pub struct Feed {
     pub id: String,
     /// What it is called.
     pub title: String,
-    /// One sentence on what it brings.
+    /// One sentence on what it brings; may be empty.
     pub description: String,
     /// BCP 47.
     pub language: String,
@@ -44,7 +44,7 @@ pub struct Entry {
     pub title: String,
     /// Absolute.
     pub url: String,
-    /// HTML, absolute links only.
+    /// HTML, absolute links only, without characters that XML forbids.
     pub html: String,
     /// When it was recorded.
     pub published_at: Timestamp,
@@ -69,7 +69,8 @@ impl Feed {
         let channel = rss::Channel {
             title: text::title(&self.title),
             link: self.home_url.clone(),
-            description: text::title(&self.description),
+            // RSS demands one.
+            description: text::title(if self.description.is_empty() { &self.title } else { &self.description }),
             language: Some(self.language.clone()),
             generator: Some(GENERATOR.to_owned()),
             last_build_date: Some(rfc2822(self.updated_at)),
@@ -78,9 +79,7 @@ impl Feed {
             ..rss::Channel::default()
         };
         // Writing to memory does not fail.
-        let mut out = br#"<?xml version="1.0" encoding="UTF-8"?>"#.to_vec();
-        out.push(b'\n');
-        let mut out = channel.pretty_write_to(out, b' ', 1).unwrap_or_default();
+        let mut out = channel.pretty_write_to(Vec::new(), b' ', 1).unwrap_or_default();
         out.push(b'\n');
         out
     }
@@ -135,7 +134,7 @@ impl Feed {
                     id: &entry.id,
                     url: &entry.url,
                     title: text::clean(&entry.title),
-                    content_html: text::clean(&entry.html),
+                    content_html: &entry.html,
                     date_published: entry.published_at,
                     date_modified: entry.updated_at,
                     tags: &entry.categories,
@@ -151,7 +150,7 @@ impl Entry {
         rss::Item {
             title: Some(text::title(&self.title)),
             link: Some(self.url.clone()),
-            description: Some(text::clean(&self.html)),
+            description: Some(self.html.clone()),
             guid: Some(rss::Guid { value: self.id.clone(), permalink: false }),
             pub_date: Some(rfc2822(self.published_at)),
             categories: self
@@ -181,7 +180,7 @@ impl Entry {
                 .map(|term| atom::Category { term: text::title(term), ..atom::Category::default() })
                 .collect(),
             content: Some(atom::Content {
-                value: Some(text::clean(&self.html)),
+                value: Some(self.html.clone()),
                 content_type: Some("html".to_owned()),
                 ..atom::Content::default()
             }),
@@ -199,7 +198,7 @@ pub(super) fn distinguish(entries: &mut [Entry]) {
     for entry in entries.iter_mut().rev() {
         let salt = entry.id.bytes().fold(0_u64, |sum, b| (sum * 31 + u64::from(b)) % 999_983) % 1000;
         let micros = entry.updated_at.as_millisecond().saturating_mul(1000).saturating_add_unsigned(salt);
-        let free = (micros..).find(|&at| taken.insert(at)).unwrap_or(micros);
+        let free = (micros..micros.saturating_add(100_000)).find(|&at| taken.insert(at)).unwrap_or(micros);
         entry.updated_at = Timestamp::from_microsecond(free).unwrap_or(entry.updated_at);
     }
 }
@@ -242,7 +241,7 @@ struct JsonItem<'a> {
     id: &'a str,
     url: &'a str,
     title: String,
-    content_html: String,
+    content_html: &'a str,
     date_published: Timestamp,
     date_modified: Timestamp,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]

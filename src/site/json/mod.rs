@@ -128,9 +128,13 @@ impl<'a> Api<'a> {
 
     /// `incidents/ID.json`. Once the incident is over it claims no present, and its bytes rest.
     #[must_use]
-    pub fn incident(&self, incident: &'a Incident) -> Vec<u8> {
-        let page = if incident.is_open() { self.page_now() } else { self.page(timeline::changed_at(incident), None) };
-        bytes(&OneIncident { page, incident: incident::item(self, incident) })
+    pub fn incident<'b>(&self, incident: &'b Incident) -> Vec<u8>
+    where
+        'a: 'b,
+    {
+        let api: Api<'b> = *self;
+        let page = if incident.is_open() { api.page_now() } else { api.page(timeline::changed_at(incident), None) };
+        bytes(&OneIncident { page, incident: incident::item(&api, incident) })
     }
 
     /// `scheduled-maintenances.json` and its `upcoming` and `active`.
