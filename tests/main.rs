@@ -11,6 +11,7 @@
     reason = "tests stand outside: they may look at the clock, write files, and fail loudly"
 )]
 
+mod docs;
 mod feeds;
 mod layering;
 mod support;

@@ -3,7 +3,11 @@
 //! The test runner hides what a passing test prints, so a skip is also noted in `target/skips.txt`,
 //! which `scripts/test` empties, prints and counts.
 
-use std::{fs::OpenOptions, io::Write, path::Path};
+use std::{
+    fs::OpenOptions,
+    io::Write,
+    path::{Path, PathBuf},
+};
 
 /// Notes that the running test is left out because of `reason`; see [`skip!`].
 pub fn note(reason: &str) {
@@ -19,16 +23,19 @@ pub fn note(reason: &str) {
     }
 }
 
-/// The path of a program that a test needs: from the environment variable (`WATCHBELL_NGINX` for
-/// `nginx`), else from `PATH` and the folders of system programs.
-pub fn program(name: &str) -> Option<std::path::PathBuf> {
-    let variable = format!("WATCHBELL_{}", name.to_uppercase().replace('-', "_"));
+/// The path of a program or file that a test needs: what the environment says (`WATCHBELL_NGINX`
+/// for `nginx`), else what `scripts/test` put into `target/tools/bin`, else what is in `PATH` or a
+/// folder of system programs.
+pub fn program(name: &str) -> Option<PathBuf> {
+    let variable = format!("WATCHBELL_{}", name.to_uppercase().replace(['-', '.'], "_"));
     if let Some(path) = std::env::var_os(variable) {
         return Some(path.into());
     }
+    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/bin");
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let system = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(std::path::PathBuf::from);
-    std::env::split_paths(&path).chain(system).map(|folder| folder.join(name)).find(|path| path.is_file())
+    let system = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
+    let mut folders = std::iter::once(tools).chain(std::env::split_paths(&path)).chain(system);
+    folders.find_map(|folder| Some(folder.join(name)).filter(|path| path.is_file()))
 }
 
 /// Leaves the rest of the test out: `skip!("nginx is not installed")`.

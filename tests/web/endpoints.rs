@@ -116,19 +116,35 @@ fn metrics_have_an_address_of_their_own() {
 }
 
 #[test]
-fn prometheus_finds_nothing_wrong_with_the_metrics() {
-    let Some(promtool) = program("promtool") else { crate::skip!("promtool is not installed") };
-    let (_, text) = Metrics::new().text("");
-    let mut lint = Command::new(promtool)
-        .args(["check", "metrics"])
-        .stdin(Stdio::piped())
-        .stderr(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    lint.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
-    let output = lint.wait_with_output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+fn other_programs_can_read_the_metrics() {
+    let Some(python) = program("venv-python") else { crate::skip!("prometheus-client is not installed") };
+    let metrics = Metrics::new();
+    let key = CheckKey { service: ServiceId::new("api").unwrap(), check: CheckId::new("http").unwrap() };
+    metrics.checked(&key, CheckResult::Up, Duration::from_millis(20));
+    metrics.published(Duration::from_millis(20));
+    for (module, accept) in [("parser", ""), ("openmetrics.parser", "application/openmetrics-text")] {
+        let read = format!(
+            "import sys\n\
+             from prometheus_client.{module} import text_string_to_metric_families\n\
+             for family in text_string_to_metric_families(sys.stdin.read()):\n    \
+                 assert family.documentation and family.samples or family.name, family\n    \
+                 print(family.name, family.type)"
+        );
+        let mut reader = Command::new(&python)
+            .args(["-c", &read])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        reader.stdin.take().unwrap().write_all(metrics.text(accept).1.as_bytes()).unwrap();
+        let output = reader.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let families = String::from_utf8(output.stdout).unwrap();
+        assert!(families.contains("watchbell_checks counter\n"), "{families}");
+        assert!(families.contains("watchbell_publish_duration_seconds histogram\n"), "{families}");
+        assert!(!families.contains("unknown"), "every type is known: {families}");
+    }
 }
 
 #[test]
