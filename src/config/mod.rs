@@ -1,18 +1,45 @@
 //! `watchbell.toml`: one table of keys makes the parser, the hints, the defaults, the example and
 //! the schema. What comes out needs no more checking.
 
+mod convert;
 pub mod cron;
+mod example;
+pub mod keys;
+pub mod reading;
+pub mod reload;
+mod schema;
+pub mod values;
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
+pub use example::example;
 use ipnet::IpNet;
 use jiff::tz::TimeZone;
+use reading::{Reader, Sources};
+pub use schema::schema;
+use sha2::{Digest, Sha256};
 use url::Url;
 
 use crate::{
-    domain::{ServiceId, service::Rules, subscriber::Address},
+    domain::{
+        ServiceId,
+        diagnostic::{Diagnostic, Severity, SourceFile},
+        service::Rules,
+        subscriber::Address,
+    },
+    fsio,
     secret::Secret,
 };
+
+/// The longest config that is read, in bytes: 10,000 checks fit in a tenth of it.
+const MAX_BYTES: u64 = 32 << 20;
+/// The longest file with a secret that is read, in bytes.
+const MAX_SECRET_BYTES: u64 = 64 << 10;
 
 /// A whole, valid configuration. Relative paths are already joined to the config's folder.
 #[derive(Clone, Debug)]
@@ -188,9 +215,64 @@ pub struct Heartbeat {
     pub every: Duration,
 }
 
+/// A configuration with what is to be said about it.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// What it says.
+    pub config: Config,
+    /// What works otherwise than the operator may think.
+    pub warnings: Vec<Diagnostic>,
+    /// Names the text: equal texts have equal hashes.
+    pub text_hash: u64,
+}
+
 impl Config {
+    /// Reads and checks a config file; secrets come from the process's environment and from files.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, in the order of the file.
+    pub fn load(path: &Path) -> Result<Loaded, Vec<Diagnostic>> {
+        let text = fsio::read_text(path, MAX_BYTES).map_err(|error| {
+            let hint = match error.kind() {
+                std::io::ErrorKind::NotFound => "`watchbell init` writes one".to_owned(),
+                _ => String::new(),
+            };
+            vec![Diagnostic {
+                severity: Severity::Error,
+                source: Arc::new(SourceFile { path: path.to_owned(), text: String::new() }),
+                span: 0..0,
+                message: format!("the config cannot be read: {error}"),
+                hint,
+            }]
+        })?;
+        Self::parse(path, &text, &|name| std::env::var(name).ok())
+    }
+
+    /// Checks the text of a config file. `path` names it in messages, and relative paths start at
+    /// its folder; `env` gives environment variables.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, in the order of the file.
+    pub fn parse(path: &Path, text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Vec<Diagnostic>> {
+        let base = path.parent().unwrap_or(Path::new(""));
+        let file = |name: &str| fsio::read_text(&base.join(name), MAX_SECRET_BYTES).map_err(|error| error.to_string());
+        let mut reader = Reader::new(&keys::ROOT, text, Sources { env, file: &file }, TimeZone::UTC);
+        let root = reader.read();
+        let config = convert::config(path, &root, &mut reader);
+        let (errors, warnings) = reader.finish(path);
+        match config {
+            Some(config) if errors.is_empty() => Ok(Loaded { config, warnings, text_hash: hash(text) }),
+            _ => Err(errors),
+        }
+    }
+
     /// Names of the services, for messages.
     pub fn service_ids(&self) -> impl Iterator<Item = &ServiceId> {
         self.rules.services.iter().map(|service| &service.id)
     }
+}
+
+/// The first eight bytes of the text's SHA-256.
+fn hash(text: &str) -> u64 {
+    Sha256::digest(text).iter().take(8).fold(0, |hash, byte| hash << 8 | u64::from(*byte))
 }
