@@ -13,6 +13,7 @@
 
 mod docs;
 mod feeds;
+mod configs;
 mod layering;
 mod support;
 mod web;

@@ -29,7 +29,7 @@ pub static SERVICE: Scope = Scope::new(
         .required(),
         Key::new("name", Type::Line(NAME), r#""API""#, "What people read. Default: the id.").also(&["title"]),
         Key::new("group", Type::GroupId, r#""public""#, "The id of the group that it stands in."),
-        Key::new("description", Type::Line(TEXT), r#""What our apps talk to""#, "A sentence for people.").or(r#""""#),
+        Key::new("description", Type::Line(TEXT), r#""Used by every app""#, "A sentence for people.").or(r#""""#),
         Key::new(
             "depends_on",
             Type::List(&Type::ServiceId),
