@@ -6,4 +6,5 @@ mod api;
 mod fixture;
 mod golden;
 mod identity;
+mod properties;
 mod xml;

@@ -1,5 +1,7 @@
 //! Incidents with their updates.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::{
@@ -76,19 +78,19 @@ pub(super) fn item<'a>(api: &Api<'a>, incident: &'a Incident) -> IncidentItem<'a
 
 /// Newest first.
 fn updates<'a>(api: &Api<'a>, incident: &'a Incident, points: &[Point<'_>]) -> Vec<IncidentUpdate<'a>> {
-    let mut before: Vec<(&ServiceId, ServiceStatus)> = Vec::new();
+    let mut before: BTreeMap<&ServiceId, ServiceStatus> = BTreeMap::new();
     let mut updates = Vec::new();
     for point in points {
         let after: Vec<(&ServiceId, ServiceStatus)> = point.services(incident).collect();
-        let changed = after.iter().map(|&(service, new)| {
-            let known = before.iter().find(|(known, _)| *known == service);
-            let old = known.map_or(ServiceStatus::Operational, |&(_, status)| status);
-            AffectedComponent {
+        // Only what changed: in a storm, every update would else repeat a thousand services.
+        let changed = after.iter().filter_map(|&(service, new)| {
+            let old = before.get(service).copied().unwrap_or(ServiceStatus::Operational);
+            (old != new).then(|| AffectedComponent {
                 code: service.to_string(),
                 name: full_name(api, service),
                 old_status: word(old),
                 new_status: word(new),
-            }
+            })
         });
         let changed: Vec<AffectedComponent> = changed.collect();
         updates.push(IncidentUpdate {
@@ -104,7 +106,7 @@ fn updates<'a>(api: &Api<'a>, incident: &'a Incident, points: &[Point<'_>]) -> V
             custom_tweet: None,
             tweet_id: None,
         });
-        before = after;
+        before.extend(after);
     }
     updates.reverse();
     updates
