@@ -11,9 +11,9 @@
     reason = "tests stand outside: they may look at the clock, write files, and fail loudly"
 )]
 
+mod configs;
 mod docs;
 mod feeds;
-mod configs;
 mod layering;
 mod support;
 mod web;

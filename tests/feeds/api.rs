@@ -269,3 +269,25 @@ fn an_incident_that_a_person_opened_speaks_with_that_persons_words_alone() {
     assert_eq!(updates.len(), 1);
     assert_eq!(updates[0]["body"], "Mail is late.");
 }
+
+#[test]
+fn the_newest_update_says_how_things_are_though_the_first_good_probe_is_older_than_the_last_word() {
+    let mut world = fixture::hypervisor();
+    let mut slow = world.incidents.values().find(|incident| incident.root.is_none()).unwrap().clone();
+    slow.updates.push(fixture::update(
+        7,
+        "2020-04-05T11:29:00Z",
+        IncidentStatus::Identified,
+        "Seen before the probes.",
+    ));
+    slow.updates.push(fixture::update(8, "2020-04-05T11:50:10Z", IncidentStatus::Identified, "Restarting it."));
+    fixture::recover(&mut slow, "wiki", "2020-04-05T11:50:00Z");
+    fixture::resolve(&mut slow, "2020-04-05T11:50:00Z");
+    world.incidents.insert(slow.id.clone(), slow.clone());
+    let document = json(&world.api().incident(&slow));
+    let updates = document["incident"]["incident_updates"].as_array().unwrap();
+    let states: Vec<_> = updates.iter().map(|update| update["status"].as_str().unwrap()).collect();
+    assert_eq!(states, ["resolved", "identified", "identified", "investigating"]);
+    assert_eq!(document["incident"]["resolved_at"], "2020-04-05T11:50:00.000Z");
+    assert_eq!(updates[0]["display_at"], "2020-04-05T11:50:10.000Z");
+}

@@ -67,8 +67,14 @@ pub fn of(incident: &Incident) -> Vec<Point<'_>> {
         let said = Said::WrittenUp(summary(incident));
         points.push(own(incident, "postmortem", at, IncidentStatus::Postmortem, said));
     }
-    // Stable: at the same moment people's words stand before the monitor's.
-    points.sort_by_key(|point| point.at);
+    // At the same moment: that it began, what people said, that it is over.
+    points.sort_by_key(|point| {
+        (
+            point.at,
+            matches!(point.said, Said::Over | Said::WrittenUp(_)),
+            !matches!(point.said, Said::Began | Said::Monitor(_)),
+        )
+    });
     points
 }
 
@@ -80,6 +86,7 @@ pub fn changed_at(incident: &Incident) -> Timestamp {
         .iter()
         .flat_map(|point| [point.recorded_at, point.changed_at])
         .chain(removed)
+        .chain(incident.facts.iter().map(|fact| fact.at))
         .max()
         .unwrap_or(incident.noticed_at)
         .max(incident.noticed_at)
@@ -112,6 +119,10 @@ fn own<'a>(incident: &Incident, word: &str, at: Timestamp, status: IncidentStatu
 /// What the monitor adds: the beginning, each end and each new beginning.
 fn monitor(incident: &Incident) -> Vec<Point<'_>> {
     let people = || incident.updates.iter().filter(|update| !update.withdrawn);
+    // What ends stands after what people said before it was known, though the first good probe may
+    // be older: the newest update says how things are. Likewise what begins stands before it.
+    let last_word = people().filter(|update| update.status.is_open()).map(|update| update.at).max();
+    let first_word = people().map(|update| update.at).min();
     let mut points = Vec::new();
     // Rounds of the incident: each begins with the start or a `Reopened`, and ends with a `Resolved`.
     let mut rounds: Vec<Round<'_>> = vec![Round { began_at: incident.started_at, facts: Vec::new(), ended_at: None }];
@@ -135,8 +146,9 @@ fn monitor(incident: &Incident) -> Vec<Point<'_>> {
             points.push(own(incident, &word, round.began_at, IncidentStatus::Investigating, said));
         } else if incident.origin == Origin::Automatic || people().next().is_none() {
             let said = if round.facts.is_empty() { Said::Began } else { Said::Monitor(round.facts) };
-            let mut point = own(incident, "investigating", round.began_at, IncidentStatus::Investigating, said);
-            point.recorded_at = incident.noticed_at.max(round.began_at);
+            let began_at = first_word.map_or(round.began_at, |word| word.min(round.began_at));
+            let mut point = own(incident, "investigating", began_at, IncidentStatus::Investigating, said);
+            point.recorded_at = incident.noticed_at;
             point.changed_at = point.recorded_at;
             points.push(point);
         }
@@ -150,6 +162,7 @@ fn monitor(incident: &Incident) -> Vec<Point<'_>> {
         if let Some(at) = ended_at
             && !is_said(at)
         {
+            let at = last_word.filter(|_| is_last).map_or(at, |word| word.max(at));
             points.push(own(incident, &format!("resolved{suffix}"), at, IncidentStatus::Resolved, Said::Over));
         }
         if is_last
@@ -157,6 +170,7 @@ fn monitor(incident: &Incident) -> Vec<Point<'_>> {
             && let Some(at) = all_back_at(incident)
             && !people().any(|update| update.status == IncidentStatus::Monitoring)
         {
+            let at = last_word.map_or(at, |word| word.max(at));
             points.push(own(incident, &format!("monitoring{suffix}"), at, IncidentStatus::Monitoring, Said::Over));
         }
     }
