@@ -13,9 +13,13 @@
 
 pub mod compose;
 pub mod ledger;
+pub mod operator;
+pub mod outbox;
 pub mod plan;
+pub mod rate;
 pub mod recipient;
 pub mod relay;
 pub mod reply;
 pub mod retry;
 pub mod smtp;
+pub mod worker;

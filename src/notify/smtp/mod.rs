@@ -136,18 +136,17 @@ impl Smtp {
     /// Closes connections that have rested for long. Returns whether any still rest.
     pub async fn tidy(&self) -> bool {
         let now = self.clock.elapsed();
-        let (old, kept): (Vec<_>, Vec<_>) = {
+        let (old, rests) = {
             let mut idle = self.lock();
             let all = std::mem::take(&mut *idle);
             let (old, kept): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, since)| now.since(*since) >= IDLE_LIMIT);
-            let rest = kept.len();
             *idle = kept;
-            (old, vec![(); rest])
+            (old, !idle.is_empty())
         };
         for (link, _) in old {
             link.quit().await;
         }
-        !kept.is_empty()
+        rests
     }
 
     /// Says good-bye on every connection that rests.
@@ -161,9 +160,14 @@ impl Smtp {
     /// The connection that rested last, if it has not rested too long.
     fn kept(&self) -> Option<Link> {
         let now = self.clock.elapsed();
-        let (link, since) = self.lock().pop()?;
+        let mut idle = self.lock();
+        let (link, since) = idle.pop()?;
+        if now.since(since) < IDLE_LIMIT {
+            return Some(link);
+        }
         // Those below it have rested even longer.
-        (now.since(since) < IDLE_LIMIT).then_some(link)
+        idle.clear();
+        None
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(Link, Elapsed)>> {

@@ -1,0 +1,170 @@
+//! Telling operators about the monitor itself: a bad config, a bad note, paused mail. A queue in
+//! memory: what it holds is also in the log, and a restart begins anew.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::Notify;
+
+use super::retry::{Cause, Rest};
+use crate::untrusted;
+
+/// The same complaint is mailed again after this long, if it is still made.
+const AGAIN_AFTER: SignedDuration = SignedDuration::from_hours(24);
+/// The most notices that wait to be sent; further ones stay in the log alone.
+const LONGEST_QUEUE: usize = 100;
+
+/// One thing that operators should know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// What it is about: a second one with the same key is the same complaint.
+    pub key: String,
+    /// One line.
+    pub subject: String,
+    /// What is wrong, where, and what to do.
+    pub text: String,
+}
+
+impl Notice {
+    /// Something to know, in the operator's own words for it.
+    #[must_use]
+    pub fn new(key: impl Into<String>, subject: &str, text: &str) -> Self {
+        Self { key: key.into(), subject: untrusted::line(subject, 150), text: untrusted::block(text, 20_000) }
+    }
+
+    /// Mail does not leave.
+    #[must_use]
+    pub fn mail_is_paused(rest: &Rest, reply: &str) -> Self {
+        let what = match rest.cause {
+            Cause::Away => "the mail server cannot be reached or is too busy",
+            Cause::Ours => "the mail server refuses our mail",
+            Cause::Refusals => "the mail server refuses too many recipients of one event",
+        };
+        let text = format!(
+            "Mail to subscribers is paused since {since}: {what}.\n\nThe mail server said: {reply}\n\n\
+             Nothing is lost. One message is tried every few minutes; when it is taken, the rest follow.\n\
+             Look at `[email]` in the config and at the mail server's log.",
+            since = rest.since,
+        );
+        Self::new("mail-paused", &format!("Mail is paused: {what}"), &text)
+    }
+
+    /// Mail leaves again.
+    #[must_use]
+    pub fn mail_goes_on(since: Timestamp) -> Self {
+        let text = format!("Mail to subscribers was paused since {since}. The mail server takes it again.");
+        Self::new("mail-goes-on", "Mail goes on", &text)
+    }
+
+    /// A template or a catalogue does not work.
+    #[must_use]
+    pub fn cannot_compose(error: &str) -> Self {
+        let text = format!(
+            "A mail to subscribers could not be composed: {error}\n\nIt is tried again every minute until the \
+             template is mended. `watchbell check` shows what is wrong."
+        );
+        Self::new("mail-template", "A mail template does not work", &text)
+    }
+}
+
+/// Where the rest of the program leaves notices, and the mail worker finds them. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Desk {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    state: Mutex<State>,
+    ring: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: Vec<(Notice, Timestamp)>,
+    told: BTreeMap<String, Timestamp>,
+}
+
+impl Desk {
+    /// An empty one.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Leaves a notice, unless the same complaint was made within the last day.
+    pub fn tell(&self, notice: Notice, now: Timestamp) {
+        {
+            let mut state = self.lock();
+            state.told.retain(|_, at| at.checked_add(AGAIN_AFTER).is_ok_and(|until| until > now));
+            if state.told.contains_key(&notice.key) || state.waiting.len() >= LONGEST_QUEUE {
+                return;
+            }
+            state.told.insert(notice.key.clone(), now);
+            state.waiting.push((notice, now));
+        }
+        self.inner.ring.notify_one();
+    }
+
+    /// The cause of a complaint is gone: if it comes back, that is news again.
+    pub fn settle(&self, key: &str) {
+        self.lock().told.remove(key);
+    }
+
+    /// Everything that waits, oldest first, with when it was left.
+    #[must_use]
+    pub fn take(&self) -> Vec<(Notice, Timestamp)> {
+        std::mem::take(&mut self.lock().waiting)
+    }
+
+    /// Whether nothing waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.lock().waiting.is_empty()
+    }
+
+    /// Waits until a notice is left.
+    pub async fn rung(&self) {
+        self.inner.ring.notified().await;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing that holds it can leave it half changed.
+        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(hours: i64) -> Timestamp {
+        Timestamp::from_second(hours * 3600).unwrap()
+    }
+
+    #[test]
+    fn the_same_complaint_is_made_once_a_day_unless_it_was_settled() {
+        let desk = Desk::new();
+        let notice = || Notice::new("config", "The config is bad", "Line 3.");
+        desk.tell(notice(), at(0));
+        desk.tell(notice(), at(1));
+        assert_eq!(desk.take().len(), 1);
+        desk.tell(notice(), at(25));
+        assert_eq!(desk.take().len(), 1);
+        desk.settle("config");
+        desk.tell(notice(), at(26));
+        assert_eq!(desk.take().len(), 1);
+    }
+
+    #[test]
+    fn notices_are_bounded() {
+        let desk = Desk::new();
+        for n in 0..1000 {
+            desk.tell(Notice::new(format!("k{n}"), "x", "y"), at(0));
+        }
+        assert_eq!(desk.take().len(), LONGEST_QUEUE);
+    }
+}

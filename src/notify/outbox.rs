@@ -1,0 +1,415 @@
+//! What is in flight: a state machine between the ledger and the relay. It claims, plans and
+//! composes; it learns from replies and settles. It waits for nothing and asks no clock.
+//!
+//! [`Outbox::poll`] gives out messages, [`Outbox::complete`] takes back how each ended. A lane is
+//! claimed only when its message can leave at once, so that who leaves meanwhile is not written to.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    compose::{Composer, Draft},
+    ledger::{Lane, Ledger, LedgerError, Settled, Settlement},
+    operator::Notice,
+    plan::{self, Decision, DropReason},
+    rate::Rate,
+    relay::Outgoing,
+    reply::{Class, Phase, Reply, classify},
+    retry::{self, Cause, Change, Gate, Next, Rest, Tally},
+};
+use crate::domain::{EventId, SubscriberId, event::Event, id::DeliveryId};
+
+/// How many rounds of claims one poll makes when all of them need nothing sent.
+const ROUNDS: usize = 32;
+/// A refusal for good waits this long for others of its event, which may show that we are at fault.
+const DOUBT: SignedDuration = SignedDuration::from_secs(60);
+/// What cannot be composed is tried again after this long: a template is being edited.
+const RECOMPOSE: SignedDuration = SignedDuration::from_secs(60);
+/// How many tries a server is away before operators are told.
+const TOLD_AFTER_TRIES: u32 = 5;
+
+/// `watchbell_deliveries_total{result}`: what became of deliveries since the start.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Taken by the server.
+    pub sent: AtomicU64,
+    /// Told in another message.
+    pub folded: AtomicU64,
+    /// Not to be told.
+    pub dropped: AtomicU64,
+    /// Refused for now.
+    pub retried: AtomicU64,
+    /// Given up.
+    pub failed: AtomicU64,
+    /// 1 while the queue rests because of the server.
+    pub paused: AtomicU64,
+}
+
+impl Counters {
+    /// Each result with its count, for the metrics.
+    #[must_use]
+    pub fn results(&self) -> [(&'static str, u64); 5] {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        [
+            ("sent", read(&self.sent)),
+            ("folded", read(&self.folded)),
+            ("dropped", read(&self.dropped)),
+            ("retried", read(&self.retried)),
+            ("failed", read(&self.failed)),
+        ]
+    }
+}
+
+/// A message on its way.
+#[derive(Clone, Debug)]
+struct Flight {
+    subscriber: SubscriberId,
+    event: EventId,
+    delivery: DeliveryId,
+    fold: Vec<DeliveryId>,
+    /// How often it was refused before.
+    attempts: u32,
+}
+
+/// A refusal for good that is not written down yet.
+#[derive(Clone, Debug)]
+struct Doubt {
+    flight: Flight,
+    reply: String,
+    is_gone: bool,
+    since: Timestamp,
+}
+
+/// The queue's memory while the daemon runs. All else is in the ledger.
+#[derive(Debug)]
+pub struct Outbox {
+    epoch: i64,
+    composer: Arc<Composer>,
+    connections: usize,
+    rate: Rate,
+    gate: Gate,
+    flights: BTreeMap<DeliveryId, Flight>,
+    doubts: Vec<Doubt>,
+    tallies: BTreeMap<EventId, Tally>,
+    settled: Vec<Settled>,
+    notices: Vec<Notice>,
+    counters: Arc<Counters>,
+    wake_at: Option<Timestamp>,
+}
+
+impl Outbox {
+    /// An empty one. `epoch` is this start of the daemon: claims of earlier ones are free.
+    #[must_use]
+    pub fn new(epoch: i64, composer: Arc<Composer>, connections: u32, per_second: Option<f64>) -> Self {
+        let connections = usize::try_from(connections.max(1)).unwrap_or(1);
+        Self {
+            epoch,
+            composer,
+            connections,
+            rate: Rate::new(per_second, connections),
+            gate: Gate::default(),
+            flights: BTreeMap::new(),
+            doubts: Vec::new(),
+            tallies: BTreeMap::new(),
+            settled: Vec::new(),
+            notices: Vec::new(),
+            counters: Arc::default(),
+            wake_at: None,
+        }
+    }
+
+    /// Goes on with a new config. What is in flight stays so.
+    pub fn reconfigure(&mut self, composer: Arc<Composer>, connections: u32, per_second: Option<f64>) {
+        self.composer = composer;
+        self.connections = usize::try_from(connections.max(1)).unwrap_or(1);
+        self.rate = Rate::new(per_second, self.connections);
+        // What kept the server from taking our mail may be what was changed.
+        self.gate.open();
+        self.counters.paused.store(0, Ordering::Relaxed);
+    }
+
+    /// What became of deliveries so far.
+    #[must_use]
+    pub fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.counters)
+    }
+
+    /// The rest, if the queue rests because of the server.
+    #[must_use]
+    pub fn rest(&self) -> Option<&Rest> {
+        self.gate.rest()
+    }
+
+    /// What operators should know, since the last call.
+    pub fn take_notices(&mut self) -> Vec<Notice> {
+        std::mem::take(&mut self.notices)
+    }
+
+    /// How many messages are on their way.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.flights.len()
+    }
+
+    /// When [`Outbox::poll`] could next do something, if nothing else happens.
+    #[must_use]
+    pub fn wake_at(&self) -> Option<Timestamp> {
+        self.wake_at
+    }
+
+    /// Writes down what was learned, claims what is due, and gives out what may leave now.
+    ///
+    /// # Errors
+    /// If the ledger cannot be used. Nothing is lost: what was learned is written down next time,
+    /// and until then nothing more leaves.
+    pub fn poll(&mut self, ledger: &mut dyn Ledger, now: Timestamp) -> Result<Vec<Outgoing>, LedgerError> {
+        self.confirm_doubts(ledger, now)?;
+        self.flush(ledger, now)?;
+        let mut outgoing = Vec::new();
+        let mut is_drained = false;
+        for _ in 0..ROUNDS {
+            let free = self.connections.saturating_sub(self.flights.len());
+            let free = self.rate.allows(self.gate.allows(free, self.flights.len(), now), now);
+            if free == 0 {
+                break;
+            }
+            let lanes = ledger.claim(self.epoch, now, free.max(1))?;
+            is_drained = lanes.is_empty();
+            if is_drained {
+                break;
+            }
+            for lane in lanes {
+                outgoing.extend(self.take(ledger, &lane, now));
+            }
+            self.flush(ledger, now)?;
+        }
+        self.wake_at = self.next_wake(ledger, is_drained, now)?;
+        Ok(outgoing)
+    }
+
+    /// Learns how a message ended. It is written down by the next [`Outbox::poll`] or
+    /// [`Outbox::flush`].
+    pub fn complete(&mut self, delivery: DeliveryId, reply: &Reply, now: Timestamp) {
+        let Some(flight) = self.flights.remove(&delivery) else { return };
+        let class = classify(reply);
+        let was_cut = matches!(reply, Reply::Broken { phase: Phase::Body, .. });
+        let change = self.gate.learn(class, was_cut, now);
+        self.note_change(change, reply);
+        let tally = self.tallies.entry(flight.event).or_default();
+        match class {
+            Class::Sent => {
+                tally.taken = tally.taken.saturating_add(1);
+                self.sent(flight, reply);
+            }
+            Class::Nothing | Class::Away | Class::Ours => self.hold(&flight, now),
+            Class::Later | Class::Policy => self.retry(&flight, reply, now),
+            Class::Gone | Class::Never => {
+                tally.refused = tally.refused.saturating_add(1);
+                let is_suspicious = tally.is_suspicious();
+                let event = flight.event;
+                let is_gone = class == Class::Gone;
+                self.doubts.push(Doubt { flight, reply: reply.to_string(), is_gone, since: now });
+                if is_suspicious {
+                    self.trip(event, reply, now);
+                }
+            }
+        }
+    }
+
+    /// Writes down what was learned.
+    ///
+    /// # Errors
+    /// If the ledger cannot be used; it is then tried again next time.
+    pub fn flush(&mut self, ledger: &mut dyn Ledger, now: Timestamp) -> Result<(), LedgerError> {
+        if !self.settled.is_empty() {
+            ledger.settle(&self.settled, now)?;
+            self.settled.clear();
+        }
+        Ok(())
+    }
+
+    /// Decides on one lane; its message, if it has one to send.
+    fn take(&mut self, ledger: &dyn Ledger, lane: &Lane, now: Timestamp) -> Option<Outgoing> {
+        let mut sending = None;
+        for (delivery, decision) in plan::plan(lane, self.composer.directory(), now) {
+            match decision {
+                Decision::Send { news, fold } => sending = Some((delivery, news, fold)),
+                Decision::Hold { until } => self.settle(delivery, Settlement::Hold { until }),
+                Decision::Drop { reason } => self.drop(delivery, reason),
+                // Settled with the message that it is folded into.
+                Decision::Folded { .. } => {}
+            }
+        }
+        let (delivery, news, fold) = sending?;
+        let told = |pending: &&super::ledger::Pending| pending.delivery == delivery || fold.contains(&pending.delivery);
+        let pending: Vec<_> = lane.pending.iter().filter(told).collect();
+        let events: Vec<&Event> = pending.iter().map(|pending| &*pending.event).collect();
+        let last = pending.last()?;
+        let flight =
+            Flight { subscriber: lane.subscriber.id, event: last.event.id, delivery, fold, attempts: last.attempts };
+        let unsubscribe_token = ledger.unsubscribe_token(&lane.subscriber.id);
+        let draft = Draft {
+            news,
+            delivery,
+            subscriber: &lane.subscriber,
+            events: &events,
+            unsubscribe_token: &unsubscribe_token,
+        };
+        match self.composer.compose(&draft) {
+            Ok(message) => {
+                self.rate.take(now);
+                self.flights.insert(delivery, flight);
+                Some(message)
+            }
+            Err(error) => {
+                self.notices.push(Notice::cannot_compose(&error.to_string()));
+                self.hold(&flight, later(now, RECOMPOSE));
+                None
+            }
+        }
+    }
+
+    fn settle(&mut self, delivery: DeliveryId, result: Settlement) {
+        self.settled.push(Settled { delivery, result });
+    }
+
+    fn drop(&mut self, delivery: DeliveryId, reason: DropReason) {
+        count(&self.counters.dropped, 1);
+        self.settle(delivery, Settlement::Dropped { reason: reason.as_str().to_owned() });
+    }
+
+    fn sent(&mut self, flight: Flight, reply: &Reply) {
+        count(&self.counters.sent, 1);
+        count(&self.counters.folded, flight.fold.len());
+        for delivery in flight.fold {
+            self.settle(delivery, Settlement::Folded { into: flight.delivery });
+        }
+        self.settle(flight.delivery, Settlement::Sent { reply: reply.to_string() });
+    }
+
+    fn hold(&mut self, flight: &Flight, until: Timestamp) {
+        for &delivery in flight.fold.iter().chain([&flight.delivery]) {
+            self.settle(delivery, Settlement::Hold { until });
+        }
+    }
+
+    fn retry(&mut self, flight: &Flight, reply: &Reply, now: Timestamp) {
+        match retry::next(flight.delivery, flight.attempts.saturating_add(1), now) {
+            Next::At(until) => {
+                count(&self.counters.retried, 1);
+                for &delivery in &flight.fold {
+                    self.settle(delivery, Settlement::Hold { until });
+                }
+                self.settle(flight.delivery, Settlement::Retry { until, reply: reply.to_string() });
+            }
+            Next::GiveUp => self.fail(flight, &reply.to_string()),
+        }
+    }
+
+    fn fail(&mut self, flight: &Flight, reply: &str) {
+        count(&self.counters.failed, flight.fold.len() + 1);
+        tracing::warn!(delivery = %flight.delivery, subscriber = %flight.subscriber, reply, "a mail was given up");
+        for &delivery in flight.fold.iter().chain([&flight.delivery]) {
+            self.settle(delivery, Settlement::Failed { reply: reply.to_owned() });
+        }
+    }
+
+    /// Too many recipients of one event were refused: they are tried again, and the queue rests.
+    fn trip(&mut self, event: EventId, reply: &Reply, now: Timestamp) {
+        let change = self.gate.trip(now);
+        self.note_change(change, reply);
+        self.tallies.remove(&event);
+        let (doubted, kept) =
+            std::mem::take(&mut self.doubts).into_iter().partition(|doubt| doubt.flight.event == event);
+        self.doubts = kept;
+        let doubted: Vec<Doubt> = doubted;
+        for doubt in doubted {
+            self.retry(&doubt.flight, reply, now);
+        }
+    }
+
+    /// Believes refusals for good that no others of their event put in doubt.
+    fn confirm_doubts(&mut self, ledger: &mut dyn Ledger, now: Timestamp) -> Result<(), LedgerError> {
+        let is_idle = self.flights.is_empty();
+        let is_ripe = |doubt: &Doubt| is_idle || later(doubt.since, DOUBT) <= now;
+        let (ripe, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.doubts).into_iter().partition(is_ripe);
+        self.doubts = kept;
+        for doubt in ripe {
+            let Doubt { flight, reply, is_gone, .. } = doubt;
+            if ledger.refused(&flight.subscriber, is_gone, now)? {
+                tracing::info!(subscriber = %flight.subscriber, reply, "a subscriber is suspended");
+            }
+            self.fail(&flight, &reply);
+        }
+        if is_idle && self.doubts.is_empty() {
+            self.tallies.clear();
+        }
+        Ok(())
+    }
+
+    fn note_change(&mut self, change: Option<Change>, reply: &Reply) {
+        match change {
+            Some(Change::Began(rest)) => {
+                self.counters.paused.store(1, Ordering::Relaxed);
+                tracing::warn!(cause = ?rest.cause, %reply, "mail is paused");
+            }
+            Some(Change::Ended(rest)) => {
+                self.counters.paused.store(0, Ordering::Relaxed);
+                tracing::info!(since = %rest.since, "mail goes on");
+                if rest.tries >= TOLD_AFTER_TRIES {
+                    self.notices.push(Notice::mail_goes_on(rest.since));
+                }
+            }
+            None => {
+                if let Some(rest) = self.gate.rest() {
+                    // Not at the first failure: it may have been one recipient, or a hiccup.
+                    let is_time = match rest.cause {
+                        Cause::Away => rest.tries == TOLD_AFTER_TRIES,
+                        Cause::Ours | Cause::Refusals => rest.tries == 1,
+                    };
+                    if is_time {
+                        let notice = Notice::mail_is_paused(rest, &reply.to_string());
+                        tracing::error!("{}", notice.subject);
+                        self.notices.push(notice);
+                    }
+                }
+            }
+        }
+    }
+
+    fn next_wake(
+        &self,
+        ledger: &mut dyn Ledger,
+        is_drained: bool,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, LedgerError> {
+        let doubt = self.doubts.iter().map(|doubt| later(doubt.since, DOUBT)).min();
+        if self.flights.len() >= self.connections {
+            return Ok(doubt);
+        }
+        let due = if is_drained { ledger.next_due(now)? } else { Some(now) };
+        let due = due.map(|due| due.max(self.rate.next_at()));
+        let due = match self.gate.rest() {
+            // While a message finds out, its answer is what wakes.
+            Some(_) if !self.flights.is_empty() => None,
+            Some(rest) => due.map(|due| due.max(rest.until)),
+            None => due,
+        };
+        Ok(due.into_iter().chain(doubt).min())
+    }
+}
+
+fn later(at: Timestamp, by: SignedDuration) -> Timestamp {
+    at.checked_add(by).unwrap_or(Timestamp::MAX)
+}
+
+fn count(counter: &AtomicU64, by: usize) {
+    counter.fetch_add(u64::try_from(by).unwrap_or(0), Ordering::Relaxed);
+}

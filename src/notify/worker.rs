@@ -1,0 +1,259 @@
+//! The asynchronous shell around the [`Outbox`]: wakes it, carries its messages to the relay and
+//! the replies back. It decides nothing.
+//!
+//! The ledger is used on blocking threads only: a slow disk holds up mail, never the runtime.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use tokio::{
+    sync::{Notify, watch},
+    task::{JoinSet, spawn_blocking},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    compose::Composer,
+    ledger::{Ledger, LedgerError},
+    operator::{Desk, Notice},
+    outbox::Outbox,
+    relay::{Outgoing, Relay},
+    reply::{Phase, Reply},
+};
+use crate::{
+    clock::Clock,
+    config::Email,
+    domain::{id::DeliveryId, subscriber::Address},
+};
+
+/// Even if nobody rings, the ledger is looked at this often: a lost ring costs latency only.
+const POLL: Duration = Duration::from_secs(5);
+/// After a failure of the ledger.
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
+/// How long messages in flight may take to end once the daemon stops.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// What a reload may change.
+#[derive(Debug)]
+pub struct Settings {
+    /// Makes messages.
+    pub composer: Arc<Composer>,
+    /// Takes them away.
+    pub relay: Arc<Relay>,
+    /// The most at once.
+    pub connections: u32,
+    /// The most a second.
+    pub rate_per_second: Option<f64>,
+    /// Who is told about the monitor itself.
+    pub operators: Vec<Address>,
+}
+
+impl Settings {
+    /// Those of a config's `[email]`.
+    #[must_use]
+    pub fn new(email: &Email, composer: Arc<Composer>, relay: Arc<Relay>, operators: Vec<Address>) -> Self {
+        Self { composer, relay, connections: email.connections, rate_per_second: email.rate_per_second, operators }
+    }
+}
+
+/// What the daemon hands to [`run`].
+pub struct Handles {
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Rung after each commit that may have queued deliveries.
+    pub ring: Arc<Notify>,
+    /// What operators should know.
+    pub desk: Desk,
+    /// The settings of now, and of every reload.
+    pub settings: watch::Receiver<Arc<Settings>>,
+    /// Ends it.
+    pub shutdown: CancellationToken,
+}
+
+/// Why the worker ended without being asked to.
+#[derive(Debug, thiserror::Error)]
+#[error("the mail worker failed: {0}")]
+pub struct WorkerError(#[from] tokio::task::JoinError);
+
+/// A message on its way: of the outbox, or a notice to an operator.
+#[derive(Clone, Copy, Debug)]
+enum Cargo {
+    Delivery(DeliveryId),
+    Notice,
+}
+
+/// Delivers until it is told to stop; then lets what is in flight end, for a few seconds.
+///
+/// # Errors
+/// If the ledger or the outbox panicked. The claims of this epoch are then free for the next one.
+pub async fn run<L: Ledger + Send + 'static>(
+    mut outbox: Outbox,
+    mut ledger: L,
+    mut handles: Handles,
+) -> Result<(), WorkerError> {
+    let mut carrier = Carrier::default();
+    let mut settings = handles.settings.borrow_and_update().clone();
+    loop {
+        let now = handles.clock.wall();
+        let polled;
+        (outbox, ledger, polled) = blocking(outbox, ledger, move |outbox, ledger| outbox.poll(ledger, now)).await?;
+        let is_able = match polled {
+            Ok(messages) => {
+                for message in messages {
+                    carrier.send(&settings.relay, Cargo::Delivery(message.delivery), message);
+                }
+                true
+            }
+            Err(error) => {
+                tracing::error!(%error, "mail waits");
+                false
+            }
+        };
+        for notice in outbox.take_notices() {
+            if notice.key == "mail-goes-on" {
+                handles.desk.settle("mail-paused");
+            }
+            handles.desk.tell(notice, now);
+        }
+        if outbox.rest().is_none() && !carrier.carries_notice {
+            carrier.send_notices(&settings, &handles.desk);
+        }
+        let sleep = pause(is_able, outbox.wake_at(), now);
+        tokio::select! {
+            biased;
+            () = handles.shutdown.cancelled() => break,
+            Some((cargo, reply)) = carrier.next() => {
+                let mut done = vec![(cargo, reply)];
+                done.extend(std::iter::from_fn(|| carrier.try_next()));
+                for (cargo, reply) in done {
+                    complete(&mut outbox, cargo, &reply, handles.clock.wall());
+                }
+            }
+            Ok(()) = handles.settings.changed() => {
+                settings = handles.settings.borrow_and_update().clone();
+                outbox.reconfigure(Arc::clone(&settings.composer), settings.connections, settings.rate_per_second);
+            }
+            () = handles.ring.notified() => {}
+            () = handles.desk.rung() => {}
+            () = tokio::time::sleep(sleep) => {
+                let relay = Arc::clone(&settings.relay);
+                tokio::spawn(async move { relay.tidy().await });
+            }
+        }
+    }
+    let _ = tokio::time::timeout(GRACE, async {
+        while let Some((cargo, reply)) = carrier.next().await {
+            complete(&mut outbox, cargo, &reply, handles.clock.wall());
+        }
+    })
+    .await;
+    let now = handles.clock.wall();
+    let (_, _, flushed) = blocking(outbox, ledger, move |outbox, ledger| outbox.flush(ledger, now)).await?;
+    if let Err(error) = flushed {
+        tracing::error!(%error, "the last replies could not be written down");
+    }
+    let _ = tokio::time::timeout(Duration::from_secs(1), settings.relay.close()).await;
+    Ok(())
+}
+
+fn complete(outbox: &mut Outbox, cargo: Cargo, reply: &Reply, now: Timestamp) {
+    match cargo {
+        Cargo::Delivery(delivery) => outbox.complete(delivery, reply, now),
+        Cargo::Notice if matches!(reply, Reply::Accepted { .. }) => {}
+        Cargo::Notice => tracing::error!(%reply, "a notice to an operator could not be mailed"),
+    }
+}
+
+async fn blocking<L, T>(
+    mut outbox: Outbox,
+    mut ledger: L,
+    work: impl FnOnce(&mut Outbox, &mut L) -> Result<T, LedgerError> + Send + 'static,
+) -> Result<(Outbox, L, Result<T, LedgerError>), WorkerError>
+where
+    L: Send + 'static,
+    T: Send + 'static,
+{
+    let done = spawn_blocking(move || {
+        let result = work(&mut outbox, &mut ledger);
+        (outbox, ledger, result)
+    });
+    Ok(done.await?)
+}
+
+fn pause(is_able: bool, wake_at: Option<Timestamp>, now: Timestamp) -> Duration {
+    if !is_able {
+        return AFTER_FAILURE;
+    }
+    let until = wake_at.map(|at| Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO));
+    // Never at once again: a clock that stands still must not make it spin.
+    until.unwrap_or(POLL).clamp(Duration::from_millis(1), POLL)
+}
+
+/// Messages on their way to the relay.
+#[derive(Default)]
+struct Carrier {
+    tasks: JoinSet<Reply>,
+    cargo: HashMap<tokio::task::Id, Cargo>,
+    carries_notice: bool,
+}
+
+impl Carrier {
+    fn send(&mut self, relay: &Arc<Relay>, cargo: Cargo, message: Outgoing) {
+        let relay = Arc::clone(relay);
+        let task = self.tasks.spawn(async move { relay.send(&message).await });
+        self.cargo.insert(task.id(), cargo);
+    }
+
+    fn send_notices(&mut self, settings: &Settings, desk: &Desk) {
+        for (notice, at) in desk.take() {
+            for (n, to) in settings.operators.iter().enumerate() {
+                match compose(settings, &notice, to, at, n) {
+                    Ok(message) => {
+                        self.carries_notice = true;
+                        self.send(&settings.relay, Cargo::Notice, message);
+                    }
+                    Err(error) => tracing::error!(%error, "a notice to an operator could not be composed"),
+                }
+            }
+        }
+    }
+
+    /// The next message that ended; `None` for ever if none is on its way.
+    async fn next(&mut self) -> Option<(Cargo, Reply)> {
+        let ended = self.tasks.join_next_with_id().await?;
+        self.ended(ended)
+    }
+
+    fn try_next(&mut self) -> Option<(Cargo, Reply)> {
+        let ended = self.tasks.try_join_next_with_id()?;
+        self.ended(ended)
+    }
+
+    fn ended(&mut self, ended: Result<(tokio::task::Id, Reply), tokio::task::JoinError>) -> Option<(Cargo, Reply)> {
+        let (id, reply) = match ended {
+            Ok(ended) => ended,
+            // A reply that makes the protocol's code panic is a broken server, not a broken daemon.
+            Err(error) => (error.id(), Reply::broken(Phase::Body, "the server's reply could not be read")),
+        };
+        let cargo = self.cargo.remove(&id)?;
+        self.carries_notice = self.cargo.values().any(|cargo| matches!(cargo, Cargo::Notice));
+        Some((cargo, reply))
+    }
+}
+
+fn compose(
+    settings: &Settings,
+    notice: &Notice,
+    to: &Address,
+    at: Timestamp,
+    n: usize,
+) -> Result<Outgoing, super::compose::ComposeError> {
+    // The same notice to the same operator has the same id: it is not sent twice.
+    let mut random = [0u8; 10];
+    for (at, byte) in notice.key.bytes().chain(n.to_be_bytes()).enumerate() {
+        if let Some(slot) = random.get_mut(at % 10) {
+            *slot = slot.wrapping_mul(31).wrapping_add(byte);
+        }
+    }
+    settings.composer.compose_notice(DeliveryId::new(at, random), to, &notice.subject, &notice.text, at)
+}
