@@ -1,95 +1,14 @@
-//! What telling asks of the store: the queue of deliveries, as values and one trait.
+//! What telling asks of the store: the queue of deliveries, as one trait.
 //!
-//! It holds no queue itself. The store implements [`Ledger`]; so can a test, in memory.
-
-use std::sync::Arc;
+//! It holds no queue itself. [`StoreLedger`] is the store's; a test may have one in memory.
 
 use jiff::Timestamp;
 
-use crate::domain::{
-    IncidentId, SubscriberId, event::Event, id::DeliveryId, incident::Incident, subscriber::Subscriber,
+pub use crate::store::outbox::{Lane, Pending, Settled, Settlement, Told};
+use crate::{
+    domain::SubscriberId,
+    store::{Store, StoreError, tokens::Key},
 };
-
-/// All that is to be told to one subscriber about one incident.
-#[derive(Clone, Debug)]
-pub struct Lane {
-    /// To whom.
-    pub subscriber: Subscriber,
-    /// About what.
-    pub incident: IncidentId,
-    /// The incident as it is now, which may be further on than any of the events.
-    pub current: Arc<Incident>,
-    /// What they have not been told, oldest event first. Never empty.
-    pub pending: Vec<Pending>,
-    /// What they have been told, oldest first; what was folded into a message is not listed.
-    pub told: Vec<Told>,
-}
-
-/// One event that a subscriber has not been told.
-#[derive(Clone, Debug)]
-pub struct Pending {
-    /// Names this event for this subscriber: the Message-ID comes from it.
-    pub delivery: DeliveryId,
-    /// What happened.
-    pub event: Arc<Event>,
-    /// How often the mail server refused it for now.
-    pub attempts: u32,
-}
-
-/// One message that a subscriber has got: it said all up to this event.
-#[derive(Clone, Debug)]
-pub struct Told {
-    /// The newest event that it told of.
-    pub event: Arc<Event>,
-    /// When the server took it.
-    pub at: Timestamp,
-}
-
-/// What became of a claimed delivery.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settled {
-    /// Which.
-    pub delivery: DeliveryId,
-    /// What.
-    pub result: Settlement,
-}
-
-/// The ways in which a claim ends.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Settlement {
-    /// The server took it.
-    Sent {
-        /// What the server said, for the record.
-        reply: String,
-    },
-    /// Not yet; costs no retry.
-    Hold {
-        /// When to look again.
-        until: Timestamp,
-    },
-    /// The server refused it for now.
-    Retry {
-        /// When to try again.
-        until: Timestamp,
-        /// What the server said.
-        reply: String,
-    },
-    /// Told in the message of another delivery, which the server took.
-    Folded {
-        /// Whose message.
-        into: DeliveryId,
-    },
-    /// Need not be told.
-    Dropped {
-        /// Why.
-        reason: String,
-    },
-    /// Given up.
-    Failed {
-        /// What the server said at last.
-        reply: String,
-    },
-}
 
 /// Why the store could not answer.
 #[derive(Debug, thiserror::Error)]
@@ -109,9 +28,6 @@ pub trait Ledger {
     /// Writes down what became of claims.
     fn settle(&mut self, settled: &[Settled], now: Timestamp) -> Result<(), LedgerError>;
 
-    /// Whether `subscriber` is still confirmed: asked right before a message leaves.
-    fn is_confirmed(&mut self, subscriber: &SubscriberId) -> Result<bool, LedgerError>;
-
     /// Notes that a subscriber's server refused for good, which is `gone` if it said that there
     /// is no such mailbox. Returns whether that suspended them: at once if gone, else the third
     /// time in a row on different days.
@@ -120,6 +36,49 @@ pub trait Ledger {
     /// The path token with which `subscriber` leaves without logging in.
     fn unsubscribe_token(&self, subscriber: &SubscriberId) -> String;
 
-    /// When the next queued delivery falls due; `None` if none is queued.
-    fn next_due(&mut self, now: Timestamp) -> Result<Option<Timestamp>, LedgerError>;
+    /// When the next lane that has nothing in flight falls due, or fell; `None` if none waits.
+    fn next_due(&mut self) -> Result<Option<Timestamp>, LedgerError>;
+}
+
+/// The queue in the store. It has a connection of its own: telling never waits for judging.
+#[derive(Debug)]
+pub struct StoreLedger {
+    store: Store,
+    key: Key,
+}
+
+impl StoreLedger {
+    /// The queue of `store`, whose `key` makes the tokens in links.
+    #[must_use]
+    pub fn new(store: Store, key: Key) -> Self {
+        Self { store, key }
+    }
+}
+
+impl From<StoreError> for LedgerError {
+    fn from(error: StoreError) -> Self {
+        Self(Box::new(error))
+    }
+}
+
+impl Ledger for StoreLedger {
+    fn claim(&mut self, epoch: i64, now: Timestamp, limit: usize) -> Result<Vec<Lane>, LedgerError> {
+        Ok(self.store.claim(epoch, now, limit)?)
+    }
+
+    fn settle(&mut self, settled: &[Settled], now: Timestamp) -> Result<(), LedgerError> {
+        Ok(self.store.settle(settled, now)?)
+    }
+
+    fn refused(&mut self, subscriber: &SubscriberId, gone: bool, now: Timestamp) -> Result<bool, LedgerError> {
+        Ok(self.store.refused(subscriber, gone, now)?)
+    }
+
+    fn unsubscribe_token(&self, subscriber: &SubscriberId) -> String {
+        self.key.unsubscribe(subscriber)
+    }
+
+    fn next_due(&mut self) -> Result<Option<Timestamp>, LedgerError> {
+        Ok(self.store.next_due()?)
+    }
 }

@@ -394,7 +394,7 @@ impl Outbox {
         if self.flights.len() >= self.connections {
             return Ok(doubt);
         }
-        let due = if is_drained { ledger.next_due(now)? } else { Some(now) };
+        let due = if is_drained { ledger.next_due()? } else { Some(now) };
         let due = due.map(|due| due.max(self.rate.next_at()));
         let due = match self.gate.rest() {
             // While a message finds out, its answer is what wakes.
