@@ -153,7 +153,7 @@ pub struct Reply {
 
 impl Reply {
     /// The first answer on a stream that the server then closes; status 0 if there is none.
-    pub fn read(stream: &mut TcpStream) -> Self {
+    pub fn read(stream: &mut impl Read) -> Self {
         let mut bytes = Vec::new();
         let mut piece = [0; 4096];
         loop {
