@@ -1,10 +1,11 @@
 //! Feeds, JSON, badges and calendars, read back by parsers that are not ours.
 //!
-//! `scripts/validate-feeds.py` reads the golden files once more, with Python's parsers.
+//! `scripts/validate-feeds.py` reads the golden files once more, with the parsers of Python.
 
 mod api;
 mod fixture;
 mod golden;
 mod identity;
 mod properties;
+mod readers;
 mod xml;
