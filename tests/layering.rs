@@ -24,6 +24,7 @@ const LAYERS: &[&[&str]] = &[
 /// Who may use a neighbour of the same layer, and what for.
 const SIDEWAYS: &[(&str, &str, &str)] = &[
     ("domain", "secret", "headers and passwords of a check"),
+    ("notes", "config", "reading TOML by a table of keys, with the same diagnostics"),
     ("schedule", "judge", "how urgent a request of the judge is"),
 ];
 

@@ -1,1 +1,80 @@
-//! (being written)
+//! Notes: TOML files in which operators write about incidents.
+//!
+//! [`parse`] reads one file with the same diagnostics as the config; [`Folder`] watches a folder of
+//! them; [`create_file`] puts an automatic incident's file there. What a note means for incidents
+//! is for the judge.
+
+mod convert;
+mod create;
+mod folder;
+pub mod keys;
+
+use std::path::Path;
+
+pub use create::{create_file, file_text};
+pub use folder::{Folder, Scan};
+use jiff::{Timestamp, tz::TimeZone};
+
+use crate::{
+    config::reading::{Reader, Sources, schema},
+    domain::{IncidentId, ServiceId, diagnostic::Diagnostic, note::Note},
+};
+
+/// The longest note that is read, in bytes.
+pub const MAX_BYTES: usize = 512 << 10;
+
+/// What a note is read against.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// The services there are.
+    pub services: Vec<ServiceId>,
+    /// The zone of times without an offset: the site's.
+    pub timezone: TimeZone,
+    /// Now: nothing in a note has happened later.
+    pub now: Timestamp,
+}
+
+/// Reads one note. Its name must be an incident's id and `.toml`. With it come warnings.
+///
+/// # Errors
+/// Everything that is wrong with it, in the order of the file.
+pub fn parse(path: &Path, text: &str, known: &Known) -> Result<(Note, Vec<Diagnostic>), Vec<Diagnostic>> {
+    let is_short = text.len() <= MAX_BYTES;
+    let mut reader =
+        Reader::new(&keys::INCIDENT, if is_short { text } else { "" }, Sources::none(), known.timezone.clone());
+    let note = match id_of(path) {
+        Some(id) if is_short => {
+            let root = reader.read();
+            Some(convert::note(id, &root, known, &mut reader))
+        }
+        Some(_) => {
+            reader.error(0..0, format!("the note is longer than {} KiB", MAX_BYTES >> 10), "write less, or link to it");
+            None
+        }
+        None => {
+            let hint = "name it with `a-z`, `0-9` and `-`, at most 100 of them, and `.toml`";
+            reader.error(0..0, "this is not the name of a note", hint);
+            None
+        }
+    };
+    let (errors, warnings) = reader.finish(path);
+    match note {
+        Some(note) if errors.is_empty() => Ok((note, warnings)),
+        _ => Err(errors),
+    }
+}
+
+/// The incident that a file of that name is about.
+#[must_use]
+pub fn id_of(path: &Path) -> Option<IncidentId> {
+    IncidentId::new(path.file_name()?.to_str()?.strip_suffix(".toml")?).ok()
+}
+
+/// The JSON Schema of an incident's note.
+#[must_use]
+pub fn incident_schema() -> serde_json::Value {
+    schema::of(&keys::INCIDENT, "watchbell: notes/incidents/ID.toml")
+}
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ mod check;
 mod service;
 
 pub use check::{CHECK, DEFAULTS, KINDS};
-pub use service::{GROUP, SERVICE};
+pub use service::{GROUP, IMPACTS, SERVICE};
 
 use super::reading::{Key, Scope, Type};
 

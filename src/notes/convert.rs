@@ -1,0 +1,171 @@
+//! From a note's tables to a [`Note`]: what its values mean together.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::Known;
+use crate::{
+    config::reading::{Fields, FromValue, Reader, hint},
+    domain::{
+        IncidentId, ServiceId, ServiceStatus,
+        note::{Action, Note, NoteUpdate, POSTMORTEM_SECTIONS, Postmortem, TimelineEntry},
+        text::LocalText,
+    },
+    untrusted,
+};
+
+/// How far ahead of ours an operator's clock may be.
+const AHEAD: SignedDuration = SignedDuration::from_mins(5);
+
+/// Makes a note of a file that was read; what is wrong is reported.
+pub(super) fn note(id: IncidentId, root: &Fields, known: &Known, reader: &mut Reader<'_>) -> Note {
+    let started = past(root, "started", known, reader);
+    let resolved = past(root, "resolved", known, reader);
+    if let (Some(started), Some(resolved)) = (started, resolved)
+        && resolved < started
+    {
+        reader.error(root.span("resolved"), "`resolved` is before `started`", "");
+    }
+    let updates = root.tables("update");
+    let is_over = resolved.is_some()
+        || updates.iter().any(|update| {
+            update.get::<String>("status").is_some_and(|status| matches!(status.as_str(), "resolved" | "postmortem"))
+        });
+    let mut services = Vec::new();
+    for (name, span) in root.list::<String>("services") {
+        if let Some(service) = service(&name, span, is_over, known, reader)
+            && !services.contains(&service)
+        {
+            services.push(service);
+        }
+    }
+    let updates = updates.into_iter().filter_map(|fields| update(fields, is_over, known, reader)).collect();
+    Note {
+        id,
+        title: root.get("title").map(one_line).filter(|title| !title.is_blank()),
+        impact: word(root, "impact"),
+        services,
+        started,
+        resolved,
+        auto_resolve: root.get("auto_resolve"),
+        is_override: root.get_or_default("override"),
+        withdrawn: root.get_or_default("withdrawn"),
+        notify: root.get("notify"),
+        updates,
+        postmortem: root.table("postmortem").map(postmortem),
+    }
+}
+
+/// A time that has come; our clock and the operator's may differ a little.
+fn past(fields: &Fields, key: &str, known: &Known, reader: &mut Reader<'_>) -> Option<Timestamp> {
+    let at: Timestamp = fields.get(key)?;
+    if at.duration_since(known.now) > AHEAD {
+        let now = known.now.to_zoned(known.timezone.clone()).strftime("%Y-%m-%d %H:%M %Z");
+        reader.error(
+            fields.span(key),
+            format!("`{key}` lies ahead: it is {now} now"),
+            "write a time that has come; a time without `Z` or `+02:00` is meant in the site's zone",
+        );
+    }
+    Some(at)
+}
+
+/// One of the config's services. A note about what is over may speak of one that is gone.
+fn service(
+    name: &str,
+    span: std::ops::Range<usize>,
+    is_over: bool,
+    known: &Known,
+    reader: &mut Reader<'_>,
+) -> Option<ServiceId> {
+    let id = ServiceId::new(name).ok();
+    if !id.as_ref().is_some_and(|id| known.services.contains(id)) {
+        let near = hint::nearest(name, known.services.iter().map(ServiceId::as_str));
+        let hint = near.map_or_else(String::new, |near| format!("did you mean `{near}`?"));
+        let message = format!("there is no service `{name}`");
+        if is_over && id.is_some() {
+            reader.warning(span, message, hint);
+        } else {
+            reader.error(span, message, hint);
+        }
+    }
+    id
+}
+
+/// One update; `None` if it says nothing, as those do that are still to be filled in.
+fn update(fields: &Fields, is_over: bool, known: &Known, reader: &mut Reader<'_>) -> Option<NoteUpdate> {
+    let mut affected = BTreeMap::new();
+    for (name, span, status) in fields.map::<String>("affected") {
+        if let (Some(service), Ok(status)) =
+            (service(&name, span, is_over, known, reader), status.parse::<ServiceStatus>())
+        {
+            affected.insert(service, status);
+        }
+    }
+    let update = NoteUpdate {
+        at: past(fields, "at", known, reader),
+        status: word(fields, "status"),
+        text: fields.get("text").unwrap_or_else(|| LocalText::from("")),
+        affected,
+        next_update_ms: fields
+            .get::<std::time::Duration>("next_update")
+            .map(|length| u64::try_from(length.as_millis()).unwrap_or(u64::MAX)),
+        notify: fields.get("notify").unwrap_or(true),
+    };
+    let says_something = !update.text.is_blank() || update.status.is_some() || !update.affected.is_empty();
+    says_something.then_some(update)
+}
+
+/// A title stands in one line, however it was written.
+fn one_line(title: LocalText) -> LocalText {
+    let line = |text: &str| untrusted::line(text, 200);
+    match title {
+        LocalText::One(text) => LocalText::One(line(&text)),
+        LocalText::Each(texts) => {
+            LocalText::Each(texts.into_iter().map(|(language, text)| (language, line(&text))).collect())
+        }
+    }
+}
+
+fn word<T: std::str::FromStr>(fields: &Fields, key: &str) -> Option<T> {
+    fields.get::<String>(key).and_then(|word| word.parse().ok())
+}
+
+fn postmortem(fields: &Fields) -> Postmortem {
+    let texts = |key: &str| -> Vec<String> { list(fields, key) };
+    let sections = POSTMORTEM_SECTIONS.iter().filter_map(|name| {
+        let text: LocalText = fields.get(name)?;
+        (!text.is_blank()).then(|| ((*name).to_owned(), text))
+    });
+    let mut timeline: Vec<TimelineEntry> = fields
+        .tables("timeline")
+        .into_iter()
+        .filter_map(|line| Some(TimelineEntry { at: line.get("at")?, text: line.get("text")?, mark: line.get("mark") }))
+        .collect();
+    timeline.sort_by_key(|entry| entry.at);
+    let actions = fields.tables("actions").into_iter().filter_map(|action| {
+        Some(Action {
+            text: action.get("text")?,
+            kind: action.get("kind"),
+            owner: action.get("owner"),
+            status: action.get("status"),
+            url: action.get::<url::Url>("url").map(String::from),
+        })
+    });
+    Postmortem {
+        published: fields.get("published"),
+        sections: sections.collect(),
+        five_whys: texts("five_whys"),
+        went_well: texts("went_well"),
+        went_wrong: texts("went_wrong"),
+        got_lucky: texts("got_lucky"),
+        learned: texts("learned"),
+        timeline,
+        actions: actions.collect(),
+    }
+}
+
+fn list<T: FromValue>(fields: &Fields, key: &str) -> Vec<T> {
+    fields.list(key).into_iter().map(|(value, _)| value).collect()
+}

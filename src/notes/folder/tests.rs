@@ -1,0 +1,246 @@
+use tempfile::TempDir;
+
+use super::*;
+use crate::domain::{Impact, IncidentStatus, ServiceStatus, incident::*};
+
+/// A folder and a clock that both the files and the looks go by.
+struct Story {
+    dir: TempDir,
+    folder: Folder,
+    now: Timestamp,
+}
+
+impl Story {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::new(dir.path());
+        Self { dir, folder, now: "2026-11-21T12:00:00Z".parse().unwrap() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(INCIDENTS).join(name)
+    }
+
+    /// Writes a file at the present of the story.
+    fn write(&self, name: &str, text: &str) {
+        fs::create_dir_all(self.path("")).unwrap();
+        let file = fs::OpenOptions::new().create(true).write(true).truncate(true).open(self.path(name)).unwrap();
+        io::Write::write_all(&mut &file, text.as_bytes()).unwrap();
+        file.set_modified(self.now.into()).unwrap();
+    }
+
+    fn scan_after(&mut self, millis: i64) -> Scan {
+        self.now += SignedDuration::from_millis(millis);
+        let services = vec![ServiceId::new("api").unwrap()];
+        self.folder.scan(&Known { services, timezone: TimeZone::UTC, now: self.now })
+    }
+
+    /// The titles of what changed, looking often enough for a file to rest.
+    fn titles(&mut self) -> Vec<String> {
+        let mut changed = self.scan_after(10).changed;
+        changed.extend(self.scan_after(200).changed);
+        changed
+            .iter()
+            .map(|note| format!("{}: {}", note.id, note.title.as_ref().map_or("", |t| t.get("", ""))))
+            .collect()
+    }
+}
+
+#[test]
+fn a_saved_note_is_seen_once_and_again_when_it_changes() {
+    let mut story = Story::new();
+    assert!(story.titles().is_empty());
+    story.write("x.toml", "title = \"one\"");
+    assert_eq!(story.titles(), ["x: one"]);
+    assert!(story.titles().is_empty());
+    story.write("x.toml", "title = \"two\"");
+    assert_eq!(story.titles(), ["x: two"]);
+    // Saved again without a change, or with one that says the same.
+    story.write("x.toml", "title = \"two\"");
+    story.write("x.toml", "# the same\ntitle = \"two\"");
+    assert!(story.titles().is_empty());
+}
+
+#[test]
+fn a_file_that_is_still_being_written_is_left_alone() {
+    let mut story = Story::new();
+    for text in ["ti", "title = \"a", "title = \"ab\""] {
+        story.write("x.toml", text);
+        let scan = story.scan_after(100);
+        assert!(scan.is_unsettled && scan.changed.is_empty() && scan.problems.is_empty());
+    }
+    assert_eq!(story.titles(), ["x: ab"]);
+}
+
+#[test]
+fn what_has_long_rested_is_read_at_the_first_look() {
+    let mut story = Story::new();
+    story.write("x.toml", "title = \"one\"");
+    let scan = story.scan_after(1000);
+    assert_eq!(scan.changed.len(), 1);
+    assert!(!scan.is_unsettled);
+}
+
+#[test]
+fn a_bad_file_is_reported_until_it_is_good_and_changes_nothing() {
+    let mut story = Story::new();
+    story.write("x.toml", "title = \"one\"");
+    story.titles();
+    story.write("x.toml", "titel = \"two\"");
+    assert!(story.titles().is_empty());
+    for _ in 0..2 {
+        let scan = story.scan_after(500);
+        assert_eq!(scan.invalid(), 1);
+        assert!(scan.problems[0].to_string().contains("x.toml:1:1: unknown key `titel`"));
+    }
+    story.write("x.toml", "title = \"three\"");
+    assert_eq!(story.titles(), ["x: three"]);
+    assert_eq!(story.scan_after(10).invalid(), 0);
+}
+
+#[test]
+fn a_time_that_lay_ahead_is_read_once_it_has_come() {
+    let mut story = Story::new();
+    story.write("x.toml", "title = \"one\"\n[[update]]\nat = 2026-11-21T12:05:10Z\ntext = \"x\"");
+    assert!(story.titles().is_empty());
+    assert_eq!(story.scan_after(1000).invalid(), 1);
+    assert_eq!(story.scan_after(30_000).changed.len(), 1);
+    assert_eq!(story.scan_after(10).invalid(), 0);
+}
+
+#[test]
+fn a_vanished_file_leaves_its_note_in_force_and_is_named() {
+    let mut story = Story::new();
+    story.write("x.toml", "title = \"one\"");
+    story.titles();
+    fs::remove_file(story.path("x.toml")).unwrap();
+    let scan = story.scan_after(10);
+    assert!(scan.changed.is_empty());
+    assert_eq!(scan.vanished[0].as_str(), "x");
+    story.write("x.toml", "title = \"one\"");
+    assert!(story.titles().is_empty());
+    assert!(story.scan_after(10).vanished.is_empty());
+}
+
+#[test]
+fn a_renamed_file_keeps_the_id_of_its_note() {
+    let mut story = Story::new();
+    story.write("x.toml", "title = \"one\"");
+    story.titles();
+    fs::rename(story.path("x.toml"), story.path("y.toml")).unwrap();
+    let (first, second) = (story.scan_after(10), story.scan_after(200));
+    let renamed: Vec<_> = first.renamed.into_iter().chain(second.renamed).collect();
+    assert_eq!((renamed[0].0.as_str(), renamed[0].1.as_str()), ("y", "x"));
+    assert!(second.vanished.is_empty() && second.changed.is_empty());
+    story.write("y.toml", "title = \"two\"");
+    assert_eq!(story.titles(), ["x: two"]);
+
+    // After a restart as before.
+    let mut folder = Folder::new(story.dir.path());
+    folder.keep_id(renamed[0].0.clone(), renamed[0].1.clone());
+    story.folder = folder;
+    assert_eq!(story.titles(), ["x: two"]);
+}
+
+#[test]
+fn a_copy_is_nothing_until_it_is_edited() {
+    let mut story = Story::new();
+    story.write("x.toml", "title = \"one\"");
+    story.titles();
+    story.write("z.toml", "title = \"one\"");
+    story.write("x.toml~", "title = \"one\"");
+    story.write(".x.toml.swp", "title = \"one\"");
+    assert!(story.titles().is_empty());
+    story.write("x.toml", "title = \"two\"");
+    assert_eq!(story.titles(), ["x: two"]);
+    story.write("z.toml", "title = \"three\"");
+    assert_eq!(story.titles(), ["z: three"]);
+}
+
+#[test]
+fn an_original_that_goes_away_after_its_copy_came_was_renamed() {
+    let mut story = Story::new();
+    story.write("x.toml", "title = \"one\"");
+    story.titles();
+    story.write("z.toml", "title = \"one\"");
+    assert!(story.titles().is_empty());
+    fs::remove_file(story.path("x.toml")).unwrap();
+    let scan = story.scan_after(200);
+    assert_eq!(scan.renamed.len(), 1);
+    assert!(scan.vanished.is_empty());
+}
+
+#[test]
+fn services_that_come_or_go_make_notes_be_read_again() {
+    let mut story = Story::new();
+    story.write("x.toml", "title = \"one\"\nservices = [\"new\"]");
+    assert!(story.titles().is_empty());
+    let services = vec![ServiceId::new("new").unwrap()];
+    let scan = story.folder.scan(&Known { services, timezone: TimeZone::UTC, now: story.now });
+    assert_eq!(scan.changed.len(), 1);
+}
+
+#[test]
+fn strange_things_in_the_folder_hurt_nothing() {
+    let mut story = Story::new();
+    fs::create_dir_all(story.path("folder.toml")).unwrap();
+    std::os::unix::fs::symlink("/nonexistent", story.path("link.toml")).unwrap();
+    fs::write(story.path("binary.toml"), [0xff, 0xfe, 0x00]).unwrap();
+    story.write("good.toml", "title = \"one\"");
+    let mut ids = story.titles();
+    ids.extend(story.scan_after(5000).changed.iter().map(|note| note.id.to_string()));
+    assert_eq!(ids, ["good: one"]);
+    let scan = story.scan_after(10);
+    assert_eq!(scan.problems.len(), 1);
+    assert!(scan.problems[0].message.contains("not valid UTF-8"), "{}", scan.problems[0]);
+}
+
+#[test]
+fn an_automatic_incidents_file_is_written_once_and_says_nothing_yet() {
+    let mut story = Story::new();
+    let started_at: Timestamp = "2026-11-21T10:15:00Z".parse().unwrap();
+    let service = ServiceId::new("api").unwrap();
+    let incident = Incident {
+        id: IncidentId::new("2026-11-21-api").unwrap(),
+        version: 1,
+        aliases: Vec::new(),
+        origin: Origin::Automatic,
+        title: None,
+        root: None,
+        status: IncidentStatus::Investigating,
+        impact: Impact::Critical,
+        impact_override: None,
+        started_at,
+        noticed_at: started_at + SignedDuration::from_secs(10),
+        resolved_at: None,
+        affected: vec![Affected {
+            service,
+            status: ServiceStatus::MajorOutage,
+            worst: ServiceStatus::MajorOutage,
+            started_at,
+            recovered_at: None,
+            earlier_ms: 0,
+            cause: Some(crate::domain::outcome::Class::Reset.into()),
+            seen_failing: true,
+        }],
+        updates: Vec::new(),
+        facts: Vec::new(),
+        postmortem: None,
+        auto_resolve: true,
+        withdrawn: false,
+        reopened: 0,
+    };
+    let name = |_: &ServiceId| "API\n[evil]".to_owned();
+    assert!(super::super::create_file(story.dir.path(), &incident, &name).unwrap());
+    let path = story.path("2026-11-21-api.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.contains("# api (API [evil]): major_outage since 2026-11-21T10:15:00Z, reset"), "{text}");
+    assert!(story.titles().is_empty());
+    assert_eq!(story.scan_after(10).invalid(), 0);
+
+    fs::write(&path, text.replace("text = \"\"", "text = \"We look into it.\"")).unwrap();
+    assert!(!super::super::create_file(story.dir.path(), &incident, &name).unwrap());
+    let mut changed = story.scan_after(10).changed;
+    changed.extend(story.scan_after(200).changed);
+    assert_eq!(changed[0].updates.len(), 1);
+}

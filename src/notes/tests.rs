@@ -1,0 +1,208 @@
+use super::*;
+use crate::domain::{Impact, IncidentStatus, ServiceStatus, text::LocalText};
+
+fn known(zone: &str) -> Known {
+    Known {
+        services: ["api", "bugzilla", "askbot"].iter().map(|id| ServiceId::new(id).unwrap()).collect(),
+        timezone: TimeZone::get(zone).unwrap(),
+        now: at("2026-11-21T12:00:00Z"),
+    }
+}
+
+fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+fn read(text: &str) -> Result<(Note, Vec<Diagnostic>), String> {
+    parse(Path::new("incidents/2026-11-21-api.toml"), text, &known("Europe/Berlin"))
+        .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+}
+
+fn note(text: &str) -> Note {
+    read(text).unwrap().0
+}
+
+fn error(text: &str) -> String {
+    read(text).unwrap_err()
+}
+
+#[test]
+fn a_note_with_everything_is_read_whole() {
+    let note = note(
+        r#"
+title = { en = "API answers slowly", de = "API antwortet langsam" }
+impact = "major"
+services = ["api", "api"]
+started = 2026-11-21T10:15:00Z
+resolved = 2026-11-21T11:00:00Z
+auto_resolve = false
+override = true
+withdrawn = true
+notify = false
+
+[[update]]
+at = 2026-11-21T10:20:00Z
+status = "identified"
+text = "A hypervisor is **gone**."
+affected = { bugzilla = "major_outage", askbot = "operational" }
+next_update = "30m"
+notify = false
+
+[postmortem]
+published = 2026-11-25T09:00:00Z
+root_cause = "Disks."
+summary = { en = "In short." }
+five_whys = ["Why?", "Because."]
+went_well = ["a"]
+went_wrong = ["b"]
+got_lucky = ["c"]
+learned = ["d"]
+timeline = [
+  { at = 2026-11-21T10:30:00Z, text = "later" },
+  { at = 2026-11-21T10:15:00Z, text = "first", mark = "outage begins" },
+]
+actions = [{ text = "x", kind = "prevent", owner = "ops", status = "in progress", url = "https://example.org/1" }]
+"#,
+    );
+    assert_eq!(note.title.unwrap().get("de", "en"), "API antwortet langsam");
+    assert_eq!((note.impact, note.auto_resolve, note.notify), (Some(Impact::Major), Some(false), Some(false)));
+    assert_eq!(note.services.len(), 1);
+    assert_eq!((note.started, note.resolved), (Some(at("2026-11-21T10:15:00Z")), Some(at("2026-11-21T11:00:00Z"))));
+    assert!(note.is_override && note.withdrawn);
+    let update = &note.updates[0];
+    assert_eq!(
+        (update.status, update.next_update_ms, update.notify),
+        (Some(IncidentStatus::Identified), Some(1_800_000), false)
+    );
+    assert_eq!(update.affected[&ServiceId::new("bugzilla").unwrap()], ServiceStatus::MajorOutage);
+    let postmortem = note.postmortem.unwrap();
+    assert_eq!(postmortem.published, Some(at("2026-11-25T09:00:00Z")));
+    // In the order of the page, not of the file.
+    assert_eq!(
+        postmortem.sections.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
+        ["summary", "root_cause"]
+    );
+    assert_eq!(postmortem.timeline[0].mark.as_deref(), Some("outage begins"));
+    assert_eq!(postmortem.actions[0].url.as_deref(), Some("https://example.org/1"));
+    assert_eq!([postmortem.five_whys.len(), postmortem.learned.len()], [2, 1]);
+}
+
+#[test]
+fn a_file_that_says_nothing_yet_is_a_note_without_updates() {
+    for text in ["", "# only a comment\n", "[[update]]\ntext = \"\"\n", "[[update]]\n", "\u{feff}title = \" \"\r\n"] {
+        let note = note(text);
+        assert!(note.updates.is_empty() && note.title.is_none(), "{text:?}");
+    }
+}
+
+#[test]
+fn times_without_an_offset_are_the_sites() {
+    let started = |text: &str| note(&format!("started = {text}")).started.unwrap();
+    assert_eq!(started("2026-11-21T11:15:00"), at("2026-11-21T10:15:00Z"));
+    assert_eq!(started("2026-11-21 11:15"), at("2026-11-21T10:15:00Z"));
+    assert_eq!(started("2026-11-21T05:15:00-05:00"), at("2026-11-21T10:15:00Z"));
+    assert_eq!(started("2026-11-21T10:15:00.123456Z"), at("2026-11-21T10:15:00.123Z"));
+    // Skipped by the clock in spring: as long after the gap. Twice in autumn: the first.
+    assert_eq!(started("2026-03-29T02:30:00"), at("2026-03-29T01:30:00Z"));
+    assert_eq!(started("2026-10-25T02:30:00"), at("2026-10-25T00:30:00Z"));
+}
+
+#[test]
+fn what_lies_ahead_is_refused_and_a_clock_that_is_a_little_fast_is_not() {
+    assert!(read("[[update]]\nat = 2026-11-21T12:05:00Z\ntext = \"x\"").is_ok());
+    let said = error("[[update]]\nat = 2026-11-21T12:05:01Z\ntext = \"x\"");
+    assert!(said.contains("2:6: `at` lies ahead: it is 2026-11-21 13:00 CET now"), "{said}");
+    assert!(error("started = 2026-11-22T00:00:00Z").contains("`started` lies ahead"));
+    assert!(error("resolved = 2026-11-22T00:00:00Z").contains("`resolved` lies ahead"));
+}
+
+#[test]
+fn everything_wrong_is_said_at_once_with_its_place() {
+    let said = error(
+        r#"titel = "x"
+impact = "huge"
+services = ["apo"]
+started = "2026-11-21T10:15:00Z"
+resolved = 2026-11-21
+[[update]]
+status = "fixed"
+next_update = 30
+affected = { api = "down" }
+message = "x"
+[postmortem]
+timeline = [{ text = "x" }]
+actions = [{ text = "x", url = "javascript:alert(1)" }]
+"#,
+    );
+    for (place, message, hint) in [
+        ("1:1", "unknown key `titel` in a note", "did you mean `title`?"),
+        ("2:10", "`huge` is not among the words", "`\"critical\"`"),
+        ("3:13", "there is no service `apo`", "did you mean `api`?"),
+        ("4:11", "`started` cannot be text", "write `2026-11-21T10:15:00Z` without quotes"),
+        ("5:12", "this is not a date with a time", "write both"),
+        ("7:10", "`fixed` is not among the words", "`\"resolved\"`"),
+        ("8:15", "`next_update` cannot be a number", "add a unit: `\"30s\"`"),
+        ("9:20", "`down` is not among the words", "`\"major_outage\"`"),
+        ("10:1", "unknown key `message` in an update", "did you mean `text`?"),
+        ("12:13", "`at` is missing in a line of the timeline", "add `at = "),
+        ("13:32", "a URL with `javascript:` will not do", "mailto"),
+    ] {
+        let start = format!("2026-11-21-api.toml:{place}: {message}");
+        let found = said.find(&start).unwrap_or_else(|| panic!("{start}\nnot in:\n{said}"));
+        let rest = said[found..].split("incidents/").next().unwrap();
+        assert!(rest.contains(hint), "{hint} not in {rest}");
+    }
+}
+
+#[test]
+fn a_note_of_what_is_over_may_name_a_service_that_is_gone() {
+    let text = "services = [\"gone\"]\nresolved = 2026-11-20T10:00:00Z\nstarted = 2026-11-20T09:00:00Z";
+    let (note, warnings) = read(text).unwrap();
+    assert_eq!(note.services[0].as_str(), "gone");
+    assert!(warnings[0].to_string().contains("warning: there is no service `gone`"));
+    assert!(error("services = [\"gone\"]").contains("there is no service `gone`"));
+    assert!(error("resolved = 2026-11-20T10:00:00Z\nstarted = 2026-11-20T11:00:00Z").contains("before `started`"));
+}
+
+#[test]
+fn text_is_cleaned_and_bounded() {
+    let note = note("title = \"a\\u202Eb\\nc\"\n[[update]]\ntext = \"x\\u0000\\r\\ny\"");
+    assert_eq!(note.title, Some(LocalText::from("ab c")));
+    assert_eq!(note.updates[0].text, LocalText::from("x\ny"));
+    assert!(error(&format!("title = \"{}\"", "x".repeat(201))).contains("`title` is 201 characters long"));
+    assert!(error(&format!("# {}", "x".repeat(MAX_BYTES))).contains("longer than 512 KiB"));
+}
+
+#[test]
+fn only_files_with_the_name_of_an_incident_are_notes() {
+    for name in ["x.toml", "incidents/2026-11-21-api.toml", "0.toml"] {
+        assert!(id_of(Path::new(name)).is_some(), "{name}");
+    }
+    for name in
+        [".x.toml", "x.toml~", "X.toml", "x (1).toml", "x.toml.swp", "#x.toml#", "x", ".toml", "-x.toml", "x_y.toml"]
+    {
+        assert!(id_of(Path::new(name)).is_none(), "{name}");
+    }
+    let long = format!("{}.toml", "a".repeat(101));
+    assert!(parse(Path::new(&long), "", &known("UTC")).unwrap_err()[0].message.contains("not the name of a note"));
+}
+
+#[test]
+fn any_text_is_read_or_refused_with_a_reason() {
+    let whole = "title = { en = \"a\" }\nstarted = 2026-11-21T10:15:00Z\n[[update]]\naffected.api = \"operational\"\ntext = \"é\"\n[postmortem]\nactions = [{ text = \"x\" }]\n";
+    for end in 0..whole.len() {
+        if let Some(text) = whole.get(..end) {
+            assert!(read(text).is_ok() || !error(text).is_empty());
+        }
+    }
+    proptest::proptest!(|(text in "(\\PC|[\\[\\]{}=\"\n.#]|title|update|at|text|status|2026-11-21T10:15:00){0,60}")| {
+        proptest::prop_assert!(read(&text).is_ok() || !error(&text).is_empty());
+    });
+}
+
+#[test]
+fn the_schema_holds_every_key() {
+    let schema = incident_schema();
+    assert_eq!(schema["properties"]["update"]["items"]["properties"]["text"]["anyOf"][0]["type"], "string");
+    assert!(schema["properties"]["postmortem"]["properties"]["five_whys"].is_object());
+}
