@@ -22,4 +22,6 @@ pub mod relay;
 pub mod reply;
 pub mod retry;
 pub mod smtp;
+#[cfg(test)]
+mod story;
 pub mod worker;
