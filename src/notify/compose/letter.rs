@@ -1,7 +1,7 @@
 //! What one message says to one reader: its sentence, its facts, people's words, in the reader's
 //! language and zone, and only of the services that they follow. Pure; knows no MIME.
 
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use minijinja::Value;
 use serde::Serialize;
 use url::Url;
@@ -153,7 +153,11 @@ impl Letter {
         for fact in &mut facts {
             fact.padded = format!("{:width$}", fact.padded);
         }
-        let page = source.site_url.join(&format!("incidents/{}/", last.incident)).ok()?;
+        let page = match source.news {
+            // Its own page says only that it is gone.
+            News::Withdrawn => source.site_url.clone(),
+            _ => source.site_url.join(&format!("incidents/{}/", last.incident)).ok()?,
+        };
         let (dir, start) = if words.direction() == "rtl" { ("rtl", "right") } else { ("ltr", "left") };
         Some(Self {
             lang: words.language().to_owned(),
@@ -272,7 +276,15 @@ impl Writer<'_> {
             News::Joined => say(EventKind::Joined, &self.concerned(EventKind::Joined)),
             News::Recovered => say(EventKind::Recovered, &self.concerned(EventKind::Recovered)),
             News::Updated => say(EventKind::Updated, &self.all()),
-            News::Resolved => say(EventKind::Resolved, &self.all()),
+            News::Resolved => {
+                // Down for as long as the services were, not with the good times between.
+                let mut view = self.view.clone();
+                let lasted = SignedDuration::from_millis(i64::try_from(self.lasted_ms().unwrap_or(0)).unwrap_or(0));
+                view.started_at =
+                    view.resolved_at.and_then(|end| end.checked_sub(lasted).ok()).unwrap_or(view.started_at);
+                let all: Vec<ServiceId> = self.all().into_iter().cloned().collect();
+                words.event_subject(EventKind::Resolved, &view, &all, self.source.names)
+            }
             News::Reopened => say(EventKind::Reopened, &self.suffering()),
             News::Intermittent => say(EventKind::Intermittent, &self.all()),
             News::Postmortem => say(EventKind::Postmortem, &self.all()),
@@ -386,7 +398,12 @@ impl Writer<'_> {
                 say("until", vec![self.moment(ended_at)]);
                 say("lasted", vec![self.lasted()]);
             }
-            None => say("since", vec![self.moment(self.view.started_at)]),
+            None => {
+                // When it failed again, that is what matters.
+                let again = self.view.affected.iter().filter(|part| part.recovered_at.is_none());
+                let again = again.map(|part| part.started_at).min().filter(|_| self.source.news == News::Reopened);
+                say("since", vec![self.moment(again.unwrap_or(self.view.started_at))]);
+            }
         }
         if !self.is_over {
             say("state", vec![words.incident_status(self.view.status).to_owned()]);
@@ -458,6 +475,7 @@ impl Writer<'_> {
     fn page_label(&self) -> String {
         let key = match self.source.news {
             News::Postmortem => "mail.page_written",
+            News::Withdrawn => "mail.page_site",
             _ if self.is_over => "mail.page_over",
             _ => "mail.page",
         };

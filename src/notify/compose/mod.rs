@@ -42,6 +42,8 @@ use crate::{
 pub mod dkim;
 pub mod letter;
 pub mod templates;
+#[cfg(test)]
+pub mod tests;
 
 /// The longest header value that is written.
 const LONGEST_HEADER: usize = 200;
