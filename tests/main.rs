@@ -15,5 +15,6 @@ mod configs;
 mod docs;
 mod feeds;
 mod layering;
+mod probes;
 mod support;
 mod web;

@@ -3,7 +3,7 @@
 //! The deepest cause that says something counts. Where a limit ran out says more than the error
 //! that it made, so timeouts are classed by the stage that the probe was in.
 
-use std::{error::Error, io};
+use std::{error::Error, io, time::Duration};
 
 use rustix::io::Errno;
 use rustls::{CertificateError, OtherError};
@@ -35,6 +35,22 @@ impl Fault {
     #[must_use]
     pub fn new(class: Class, detail: &str) -> Self {
         Self { cause: class.into(), detail: untrusted::line(detail, DETAIL) }
+    }
+
+    /// The time given was over in `stage`.
+    #[must_use]
+    pub fn too_late(stage: Stage, given: Duration) -> Self {
+        let during = match stage {
+            Stage::Idle => "before anything was asked",
+            Stage::Dns => "while the name was looked up",
+            Stage::Connect => "while connecting",
+            Stage::Tls => "in the TLS handshake",
+            Stage::FirstByte => "waiting for an answer",
+            Stage::Body => "in the middle of the answer",
+        };
+        let limit_ms = u32::try_from(given.as_millis()).unwrap_or(u32::MAX);
+        let cause = Cause { limit_ms: Some(limit_ms), ..out_of_time(stage).into() };
+        Self { cause, detail: format!("{limit_ms} ms were over {during}") }
     }
 
     /// What an error that happened in `stage` means.
@@ -144,9 +160,12 @@ fn of_io(error: &io::Error, stage: Stage) -> Option<Class> {
             Some(Class::Reset)
         }
         io::ErrorKind::TimedOut => Some(out_of_time(stage)),
-        io::ErrorKind::UnexpectedEof if stage == Stage::Tls => Some(Class::Tls),
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput
+            if stage == Stage::Tls =>
+        {
+            Some(Class::Tls)
+        }
         io::ErrorKind::UnexpectedEof => Some(Class::Reset),
-        io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput if stage == Stage::Tls => Some(Class::Tls),
         io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => Some(Class::Protocol),
         _ => None,
     }
@@ -198,6 +217,9 @@ fn of_tls(error: &rustls::Error) -> Cause {
 fn of_http(error: &hyper::Error, stage: Stage) -> Option<Class> {
     if error.is_timeout() {
         Some(out_of_time(stage))
+    } else if error.to_string().contains("unexpected message") {
+        // It spoke before it was asked; the library has no other sign of it.
+        Some(Class::Protocol)
     } else if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
         Some(Class::Reset)
     } else if error.is_parse() {

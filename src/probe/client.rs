@@ -30,7 +30,7 @@ use crate::{
 /// What every probe calls itself.
 const USER_AGENT: &str = concat!("watchbell/", env!("CARGO_PKG_VERSION"));
 /// A client that nobody used for so long is dropped: its settings are gone from the config.
-const UNUSED: Duration = Duration::from_secs(2 * 24 * 3600);
+const UNUSED: Duration = Duration::from_hours(48);
 
 /// Why there is no client.
 #[derive(Debug, thiserror::Error)]
@@ -47,8 +47,8 @@ pub(super) enum ClientError {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
     ca: Option<File>,
-    client_cert: Option<File>,
-    client_key: Option<File>,
+    /// Our certificate and its key.
+    identity: [Option<File>; 2],
     insecure: bool,
     proxy: Option<Secret>,
     version: Option<HttpVersion>,
@@ -92,8 +92,7 @@ impl Clients {
         let file = |path: &Option<PathBuf>| path.as_deref().map(File::new);
         let key = Key {
             ca: file(&http.ca),
-            client_cert: file(&http.client_cert),
-            client_key: file(&http.client_key),
+            identity: [file(&http.client_cert), file(&http.client_key)],
             insecure: http.insecure,
             proxy: http.proxy.clone(),
             version: http.http_version,
@@ -114,7 +113,7 @@ impl Clients {
 
     fn build(&self, key: &Key) -> Result<Client, ClientError> {
         let path = |file: &'_ Option<File>| file.as_ref().map(|file| file.path.clone());
-        let (ca, client_cert, client_key) = (path(&key.ca), path(&key.client_cert), path(&key.client_key));
+        let (ca, [client_cert, client_key]) = (path(&key.ca), key.identity.each_ref().map(path));
         let tls = self.tls.config(&Settings {
             ca: ca.as_deref(),
             client_cert: client_cert.as_deref(),

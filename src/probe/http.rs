@@ -57,7 +57,10 @@ pub(super) async fn probe(
         {
             builder = builder.body(body.reveal().to_owned());
         }
-        let response = builder.send().await.map_err(|error| Fault::from_error(&error, trace.stage()))?;
+        let response = builder.send().await.map_err(|error| {
+            let stage = trace.stage();
+            if error.is_timeout() { Fault::too_late(stage, check.timeout) } else { Fault::from_error(&error, stage) }
+        })?;
         trace.enter(Stage::Body);
         let status = response.status();
         if let Some(address) = response.remote_addr() {

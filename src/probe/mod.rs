@@ -111,16 +111,8 @@ fn outcome(check: &Check, started_at: Timestamp, latency: Duration, phases: Phas
             (Some(cause), fault.detail)
         }
         Found::TooLate(stage) => {
-            let during = match stage {
-                Stage::Idle => "before anything was asked",
-                Stage::Dns => "while the name was looked up",
-                Stage::Connect => "while connecting",
-                Stage::Tls => "in the TLS handshake",
-                Stage::FirstByte => "waiting for an answer",
-                Stage::Body => "in the middle of the answer",
-            };
-            let detail = format!("{} ms were over {during}", check.timeout.as_millis());
-            (Some(limited(classify::out_of_time(stage), check.timeout)), detail)
+            let fault = Fault::too_late(stage, check.timeout);
+            (Some(fault.cause), fault.detail)
         }
     };
     let result = match cause.map(|cause: Cause| cause.class) {
@@ -134,4 +126,61 @@ fn outcome(check: &Check, started_at: Timestamp, latency: Duration, phases: Phas
 
 fn limited(class: Class, limit: Duration) -> Cause {
     Cause { limit_ms: Some(u32::try_from(limit.as_millis()).unwrap_or(u32::MAX)), ..class.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{
+        CheckId,
+        service::{Cadence, Tcp},
+    };
+
+    fn found(after_ms: u64, found: Found) -> Outcome {
+        let probe = Probe::Tcp(Tcp { host: "192.0.2.1".to_owned(), port: 1, send: None, expect_text: None });
+        let check = Check {
+            id: CheckId::new("tcp").unwrap(),
+            enabled: true,
+            cadence: Cadence::Every(Duration::from_mins(1)),
+            timeout: Duration::from_secs(10),
+            down_after: 3,
+            up_after: 2,
+            recheck: Duration::from_secs(5),
+            degraded_over: Some(Duration::from_secs(2)),
+            degraded_after: 3,
+            ip: None,
+            probe,
+        };
+        outcome(&check, Timestamp::UNIX_EPOCH, Duration::from_millis(after_ms), Phases::default(), found)
+    }
+
+    fn says(outcome: &Outcome) -> (CheckResult, Option<(Class, Option<u32>)>) {
+        (outcome.result, outcome.cause.map(|cause| (cause.class, cause.limit_ms)))
+    }
+
+    #[test]
+    fn a_good_answer_is_up_and_a_slow_one_degraded() {
+        let answer = || Found::Answer("connected".to_owned());
+        assert_eq!(says(&found(2_000, answer())), (CheckResult::Up, None));
+        assert_eq!(says(&found(2_001, answer())), (CheckResult::Degraded, Some((Class::Slow, Some(2_000)))));
+    }
+
+    #[test]
+    fn running_out_of_time_says_how_much_there_was() {
+        let expected = (CheckResult::Down, Some((Class::Timeout, Some(10_000))));
+        assert_eq!(says(&found(10_001, Found::TooLate(Stage::Tls))), expected);
+        let expected = (CheckResult::Down, Some((Class::Dns, Some(10_000))));
+        assert_eq!(says(&found(10_001, Found::TooLate(Stage::Dns))), expected);
+    }
+
+    #[test]
+    fn our_own_faults_are_never_a_verdict() {
+        let fault = Found::Fault(Fault::new(Class::Local, "no descriptors"));
+        assert_eq!(found(1, fault).result, CheckResult::Unknown);
+        for late in
+            [Found::Answer(String::new()), Found::TooLate(Stage::Body), Found::Fault(Fault::new(Class::Reset, ""))]
+        {
+            assert_eq!(says(&found(12_000, late)), (CheckResult::Unknown, Some((Class::Local, None))));
+        }
+    }
 }

@@ -16,7 +16,7 @@ use std::{
 use futures_util::future::{self, Either};
 use hickory_resolver::{
     TokioResolver,
-    config::ResolveHosts,
+    config::{ResolveHosts, ResolverOpts},
     net::NetError,
     proto::rr::{RData, RecordType},
 };
@@ -86,11 +86,13 @@ struct Shared {
     files: Mutex<Files>,
 }
 
+type Hosts = HashMap<String, Vec<IpAddr>>;
+
 #[derive(Default)]
 struct Files {
     looked_at: Option<Elapsed>,
     stamps: [Option<SystemTime>; 2],
-    hosts: Arc<HashMap<String, Vec<IpAddr>>>,
+    hosts: Arc<Hosts>,
     servers: Option<Result<TokioResolver, LookupError>>,
 }
 
@@ -125,7 +127,7 @@ impl Names {
     }
 
     /// The tables of now: read again if the files changed.
-    fn files(&self) -> (Arc<HashMap<String, Vec<IpAddr>>>, Result<TokioResolver, LookupError>) {
+    fn files(&self) -> (Arc<Hosts>, Result<TokioResolver, LookupError>) {
         let now = self.shared.clock.elapsed();
         let mut files = self.shared.files.lock().unwrap_or_else(PoisonError::into_inner);
         if files.looked_at.is_none_or(|before| now.since(before) >= LOOK_EVERY) {
@@ -145,12 +147,15 @@ impl Names {
 fn servers() -> Result<TokioResolver, LookupError> {
     let unusable = |error: NetError| LookupError::Unusable(format!("{RESOLV_CONF}: {error}"));
     let mut builder = TokioResolver::builder_tokio().map_err(unusable)?;
-    let options = builder.options_mut();
+    set_options(builder.options_mut());
+    builder.build().map_err(unusable)
+}
+
+fn set_options(options: &mut ResolverOpts) {
     options.cache_size = 0;
     options.use_hosts_file = ResolveHosts::Never;
     options.timeout = options.timeout.min(ASK_AGAIN);
     options.attempts = options.attempts.max(3);
-    builder.build().map_err(unusable)
 }
 
 /// Asks for addresses of both families at once, or of the only one that is wanted.
@@ -199,8 +204,8 @@ fn address(data: &RData) -> Option<IpAddr> {
     }
 }
 
-fn parse_hosts(text: &[u8]) -> HashMap<String, Vec<IpAddr>> {
-    let mut hosts: HashMap<String, Vec<IpAddr>> = HashMap::new();
+fn parse_hosts(text: &[u8]) -> Hosts {
+    let mut hosts = Hosts::new();
     for line in String::from_utf8_lossy(text).lines() {
         let mut words = line.split('#').next().unwrap_or("").split_whitespace();
         let Some(address) = words.next().and_then(|word| word.parse().ok()) else { continue };
@@ -259,6 +264,8 @@ impl Resolve for Names {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hickory_resolver::net::runtime::TokioRuntimeProvider;
+
     use crate::clock::SystemClock;
 
     fn lookup(name: &str, ip: Option<IpVersion>) -> Result<Vec<IpAddr>, LookupError> {
@@ -282,6 +289,82 @@ mod tests {
     #[test]
     fn a_name_that_cannot_exist_is_not_found() {
         assert!(matches!(lookup("no.such.invalid", None), Err(LookupError::NotFound(_))));
+    }
+
+    /// A name server on loopback: `answer` gives the addresses for a record type (1: A, 28: AAAA),
+    /// an error code, or nothing at all.
+    fn ask_server(
+        answer: impl Fn(u8) -> Option<Result<Vec<IpAddr>, u8>> + Send + 'static,
+        ip: Option<IpVersion>,
+    ) -> Result<Vec<IpAddr>, LookupError> {
+        use hickory_resolver::config::{NameServerConfig, ResolverConfig};
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+            let mut server = NameServerConfig::udp(Ipv4Addr::LOCALHOST.into());
+            server.connections[0].port = socket.local_addr().unwrap().port();
+            let config = ResolverConfig::from_parts(None, Vec::new(), vec![server]);
+            let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+            set_options(builder.options_mut());
+            builder.options_mut().timeout = Duration::from_millis(200);
+            builder.options_mut().attempts = 1;
+            let serving = tokio::spawn(async move {
+                let mut query = [0; 512];
+                while let Ok((_, peer)) = socket.recv_from(&mut query).await {
+                    let name = query[12..].iter().position(|&byte| byte == 0).unwrap();
+                    let question = &query[12..12 + name + 5];
+                    let kind = question[name + 2];
+                    let Some(answer) = answer(kind) else { continue };
+                    let (code, addresses) = answer.map_or_else(|code| (code, Vec::new()), |found| (0, found));
+                    let count = u8::try_from(addresses.len()).unwrap();
+                    let mut reply = vec![query[0], query[1], 0x81, 0x80 | code, 0, 1, 0, count, 0, 0, 0, 0];
+                    reply.extend_from_slice(question);
+                    for address in addresses {
+                        let data = match address {
+                            IpAddr::V4(v4) => v4.octets().to_vec(),
+                            IpAddr::V6(v6) => v6.octets().to_vec(),
+                        };
+                        let length = u8::try_from(data.len()).unwrap();
+                        reply.extend_from_slice(&[0xc0, 12, 0, kind, 0, 1, 0, 0, 0, 0, 0, length]);
+                        reply.extend_from_slice(&data);
+                    }
+                    socket.send_to(&reply, peer).await.unwrap();
+                }
+            });
+            let found = ask(&builder.build().unwrap(), "www.example.org", ip).await;
+            serving.abort();
+            found
+        })
+    }
+
+    fn addresses(kind: u8) -> Vec<IpAddr> {
+        vec![if kind == 1 { "192.0.2.7".parse().unwrap() } else { "2001:db8::7".parse().unwrap() }]
+    }
+
+    #[test]
+    fn both_families_are_asked_for_unless_one_is_wanted() {
+        let all = |kind| Some(Ok(addresses(kind)));
+        assert_eq!(ask_server(all, None).unwrap(), [addresses(28), addresses(1)].concat());
+        assert_eq!(ask_server(all, Some(IpVersion::V4)).unwrap(), addresses(1));
+        assert_eq!(ask_server(all, Some(IpVersion::V6)).unwrap(), addresses(28));
+    }
+
+    #[test]
+    fn one_family_is_enough_and_the_other_is_hardly_waited_for() {
+        assert_eq!(ask_server(|kind| (kind == 1).then(|| Ok(addresses(1))), None).unwrap(), addresses(1));
+        assert_eq!(ask_server(|kind| (kind == 28).then(|| Ok(addresses(28))), None).unwrap(), addresses(28));
+        let broken = |kind| Some(if kind == 1 { Ok(addresses(1)) } else { Err(2) });
+        assert_eq!(ask_server(broken, None).unwrap(), addresses(1));
+        let none = |kind| Some(Ok(if kind == 1 { addresses(1) } else { Vec::new() }));
+        assert_eq!(ask_server(none, None).unwrap(), addresses(1));
+    }
+
+    #[test]
+    fn no_such_name_no_address_and_no_answer_are_told_apart() {
+        assert!(matches!(ask_server(|_| Some(Err(3)), None), Err(LookupError::NotFound(_))));
+        assert!(matches!(ask_server(|_| Some(Ok(Vec::new())), None), Err(LookupError::NotFound(_))));
+        assert!(matches!(ask_server(|_| Some(Err(2)), None), Err(LookupError::Failed { .. })));
+        assert!(matches!(ask_server(|_| None, None), Err(LookupError::Failed { .. })));
     }
 
     #[test]

@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// How long the machine's authorities are used before they are read again.
-const ROOTS_FRESH: Duration = Duration::from_secs(3600);
+const ROOTS_FRESH: Duration = Duration::from_hours(1);
 
 /// This machine trusts nobody: there is no store of certificates.
 #[derive(Clone, Debug, thiserror::Error)]

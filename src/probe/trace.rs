@@ -73,9 +73,12 @@ impl Trace {
     pub(super) fn enter(&self, stage: Stage) {
         let now = self.clock.elapsed();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.count(now);
+        // A client says that it connects, and only then that it must look up where to.
+        if (state.stage, stage) != (Stage::Connect, Stage::Dns) {
+            state.count(now);
+            state.since = now;
+        }
         state.stage = stage;
-        state.since = now;
     }
 
     /// [`Self::enter`] for the probe that runs this.
@@ -146,11 +149,11 @@ mod tests {
     #[test]
     fn stages_that_come_again_add_up_and_those_that_never_came_are_missing() {
         let trace = Trace::new(Arc::new(Steps(Mutex::new(0))), None);
-        for stage in [Stage::Dns, Stage::Connect, Stage::FirstByte, Stage::Connect, Stage::Idle] {
+        for stage in [Stage::Connect, Stage::Dns, Stage::Connect, Stage::FirstByte, Stage::Connect, Stage::Idle] {
             trace.enter(stage);
         }
         let phases = trace.phases();
-        assert_eq!(phases.dns_us, Some(10));
+        assert_eq!(phases.dns_us, Some(20));
         assert_eq!(phases.connect_us, Some(20));
         assert_eq!(phases.first_byte_us, Some(10));
         assert_eq!((phases.tls_us, phases.body_us), (None, None));

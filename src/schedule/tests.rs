@@ -193,7 +193,9 @@ fn after_a_long_stall_nothing_bursts_and_all_are_probed_again_soon() {
         first.iter().chain(started.iter().map(|(_, due)| due)).map(|due| due.check.clone()).collect();
     assert_eq!(seen.len(), 1000);
     let mut busiest: BTreeMap<i64, u32> = BTreeMap::new();
-    started.iter().for_each(|(now, _)| *busiest.entry(now / 1000).or_default() += 1);
+    for (now, _) in &started {
+        *busiest.entry(now / 1000).or_default() += 1;
+    }
     assert!(busiest.values().all(|&count| count < 200), "{busiest:?}");
 }
 
@@ -233,7 +235,9 @@ fn a_start_probes_at_once_only_what_missed_a_turn_and_spreads_it() {
     let started = run(&mut schedule, 0, 10_000, 1);
     assert!((500..520).contains(&started.len()), "{}", started.len());
     let mut busiest: BTreeMap<i64, u32> = BTreeMap::new();
-    started.iter().for_each(|(now, _)| *busiest.entry(now / 1000).or_default() += 1);
+    for (now, _) in &started {
+        *busiest.entry(now / 1000).or_default() += 1;
+    }
     assert!(busiest.values().all(|&count| count < 100), "{busiest:?}");
 }
 
@@ -248,7 +252,9 @@ fn checks_with_one_cron_pattern_do_not_fire_together() {
     let started = run(&mut schedule, 0, 600_000, 1);
     assert_eq!(started.len(), 200);
     let mut busiest: BTreeMap<i64, u32> = BTreeMap::new();
-    started.iter().for_each(|(now, _)| *busiest.entry(now / 100).or_default() += 1);
+    for (now, _) in &started {
+        *busiest.entry(now / 100).or_default() += 1;
+    }
     assert!(busiest.values().all(|&count| count <= 10), "{busiest:?}");
     assert!(started.iter().all(|(_, due)| due.due_at.as_millisecond() % 300_000 < 5_000));
 }

@@ -63,7 +63,7 @@ impl Turns {
     }
 }
 
-/// FNV-1a over the name, then the finaliser of SplitMix64 so that every bit depends on every byte.
+/// FNV-1a over the name, then the finaliser of `SplitMix64` so that every bit depends on every byte.
 /// Fixed for ever: phases must outlive versions of Rust and of us.
 fn hash(key: &CheckKey) -> u64 {
     let name = key.service.as_str().bytes().chain([b'/']).chain(key.check.as_str().bytes());
@@ -85,7 +85,7 @@ mod tests {
     fn phases_never_change() {
         let key = CheckKey { service: ServiceId::new("api").unwrap(), check: CheckId::new("health").unwrap() };
         assert_eq!(hash(&key), 3_013_056_830_901_999_402);
-        let turns = Turns::new(&key, &Cadence::Every(Duration::from_secs(60)));
+        let turns = Turns::new(&key, &Cadence::Every(Duration::from_mins(1)));
         assert_eq!(turns.first_at_or_after(0), Some(39_402));
         assert_eq!(turns.first_at_or_after(39_402), Some(39_402));
         assert_eq!(turns.first_at_or_after(39_403), Some(99_402));
