@@ -1,12 +1,15 @@
-//! What operators write, as HTML or as plain text: CommonMark without raw HTML and images, links
+//! What operators write, as HTML or as plain text: `CommonMark` without raw HTML and images, links
 //! only to `http`, `https` and `mailto`.
 //!
 //! The output holds nothing that could run, load or mislead: no attribute but those written here,
 //! and no character that [`untrusted`] removes, however it was spelt.
 
+use std::fmt::Write as _;
+
 use pulldown_cmark::{CowStr, Event, HeadingLevel, LinkType, Options, Parser, Tag, TagEnd, html};
 use url::Url;
 
+use super::templates::escape;
 use crate::untrusted;
 
 /// Headings begin below those of our own pages.
@@ -70,22 +73,6 @@ fn moved(level: HeadingLevel, top: usize) -> HeadingLevel {
 fn link_address(kind: LinkType, address: &str) -> Option<Url> {
     let text = if kind == LinkType::Email { format!("mailto:{address}") } else { address.to_owned() };
     Url::parse(&text).ok().filter(|url| matches!(url.scheme(), "http" | "https" | "mailto"))
-}
-
-/// `text` for an attribute or an element's content.
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            c => escaped.push(c),
-        }
-    }
-    escaped
 }
 
 /// `text` as plain text for mails and terminals: one line a paragraph, an empty line between
@@ -210,7 +197,7 @@ impl Plain {
         }
         match self.lists.last_mut() {
             Some(Some(number)) => {
-                self.out.push_str(&format!("{number}. "));
+                let _ = write!(self.out, "{number}. ");
                 *number += 1;
             }
             _ => self.out.push_str("- "),

@@ -6,9 +6,15 @@
 pub mod badge;
 pub mod calendar;
 pub mod catalog;
+pub mod chart;
+pub mod days;
 pub mod defaults;
 pub mod feeds;
 pub mod json;
+pub mod key;
+pub mod manifest;
 pub mod markdown;
 pub mod outages_csv;
+pub mod publish;
+pub mod templates;
 pub mod words;

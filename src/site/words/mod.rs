@@ -212,7 +212,7 @@ impl Words {
         }
         let mut grouped = String::new();
         for (at, digit) in plain.chars().enumerate() {
-            if at > 0 && (plain.len() - at) % 3 == 0 {
+            if at > 0 && (plain.len() - at).is_multiple_of(3) {
                 grouped.push_str(self.catalog.raw("style.thousands"));
             }
             grouped.push(digit);
