@@ -52,6 +52,12 @@ pub trait Archive {
 
     /// A counter that grows with every commit that could change a page.
     fn revision(&self) -> Result<u64, ArchiveError>;
+
+    /// A word that was made up once and is kept for ever, such as who mints the ids of feeds.
+    fn minted(&self, name: &str) -> Result<Option<String>, ArchiveError> {
+        let _ = name;
+        Ok(None)
+    }
 }
 
 /// How a service is now.

@@ -91,13 +91,7 @@ const PLOT_HEIGHT: i64 = 240;
 
 /// Median and 95th percentile as lines; a gap where buckets are missing. `None` without points.
 #[must_use]
-pub fn latency(
-    points: &[LatencyPoint],
-    from: Timestamp,
-    to: Timestamp,
-    width_ms: i64,
-    label: &str,
-) -> Option<Latency> {
+pub fn latency(points: &[LatencyPoint], from: Timestamp, to: Timestamp, width_ms: i64, label: &str) -> Option<Latency> {
     let top_us = nice(points.iter().map(|point| point.p95_us.max(point.p50_us)).max()?);
     let length = to.as_millisecond().saturating_sub(from.as_millisecond()).max(1);
     let x = |at: Timestamp| {
@@ -156,7 +150,12 @@ mod tests {
 
     #[test]
     fn bad_days_stand_taller_and_days_without_data_are_stubs() {
-        let days = [None, Some(ServiceStatus::Operational), Some(ServiceStatus::Operational), Some(ServiceStatus::MajorOutage)];
+        let days = [
+            None,
+            Some(ServiceStatus::Operational),
+            Some(ServiceStatus::Operational),
+            Some(ServiceStatus::MajorOutage),
+        ];
         let svg = bars(&days.map(day), "a \"label\"", |n, tally| {
             (tally.worst == Some(ServiceStatus::MajorOutage)).then(|| format!("day {n} & more"))
         });
@@ -176,7 +175,10 @@ mod tests {
 
     #[test]
     fn the_scale_is_a_round_number() {
-        assert_eq!([0, 1000, 1001, 84_000, 1_240_000, u32::MAX].map(nice), [1000, 1000, 2000, 100_000, 2_000_000, u32::MAX]);
+        assert_eq!(
+            [0, 1000, 1001, 84_000, 1_240_000, u32::MAX].map(nice),
+            [1000, 1000, 2000, 100_000, 2_000_000, u32::MAX]
+        );
     }
 
     #[test]

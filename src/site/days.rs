@@ -93,7 +93,10 @@ mod tests {
     fn days_are_those_of_the_zone_and_as_long_as_it_makes_them() {
         let berlin = TimeZone::get("Europe/Berlin").unwrap();
         let days = Days::last(3, at("2026-10-26T11:00:00Z"), &berlin);
-        assert_eq!(days.dates.iter().map(ToString::to_string).collect::<Vec<_>>(), ["2026-10-24", "2026-10-25", "2026-10-26"]);
+        assert_eq!(
+            days.dates.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["2026-10-24", "2026-10-25", "2026-10-26"]
+        );
         let up = [Span { status: ServiceStatus::Operational, from: at("2026-01-01T00:00:00Z"), to: None }];
         let hours: Vec<u64> = days.tallies(&up).iter().map(|tally| tally.total_ms / 3_600_000).collect();
         assert_eq!(hours, [24, 25, 12]);
@@ -102,8 +105,16 @@ mod tests {
     #[test]
     fn each_day_sees_its_own_part_of_a_long_outage() {
         let spans = [
-            Span { status: ServiceStatus::Operational, from: at("2026-11-18T06:00:00Z"), to: Some(at("2026-11-19T23:00:00Z")) },
-            Span { status: ServiceStatus::MajorOutage, from: at("2026-11-19T23:00:00Z"), to: Some(at("2026-11-20T02:00:00Z")) },
+            Span {
+                status: ServiceStatus::Operational,
+                from: at("2026-11-18T06:00:00Z"),
+                to: Some(at("2026-11-19T23:00:00Z")),
+            },
+            Span {
+                status: ServiceStatus::MajorOutage,
+                from: at("2026-11-19T23:00:00Z"),
+                to: Some(at("2026-11-20T02:00:00Z")),
+            },
             Span { status: ServiceStatus::Operational, from: at("2026-11-20T02:00:00Z"), to: None },
         ];
         let days = Days::last(5, at("2026-11-21T12:00:00Z"), &TimeZone::UTC);

@@ -1,12 +1,15 @@
 //! The public site: words, pages, feeds, and putting them where a web server finds them.
 //!
-//! Everything here reads committed facts through [`crate::domain::archive::Archive`] and writes
-//! files through [`crate::fsio`]. Nothing here judges, and nothing here talks to the network.
+//! A pass reads committed facts ([`snapshot`]) through [`crate::domain::archive::Archive`], names
+//! every file and what it depends on ([`plan`]), renders those whose inputs changed ([`render`],
+//! [`view`], [`templates`]), and puts those whose bytes changed in their place ([`publish`]). The
+//! [`manifest`] remembers. Nothing here judges, and nothing here talks to the network.
 
 pub mod badge;
 pub mod calendar;
 pub mod catalog;
 pub mod chart;
+pub mod context;
 pub mod days;
 pub mod defaults;
 pub mod feeds;
@@ -15,6 +18,13 @@ pub mod key;
 pub mod manifest;
 pub mod markdown;
 pub mod outages_csv;
+pub mod plan;
 pub mod publish;
+mod publisher;
+pub mod render;
+pub mod snapshot;
 pub mod templates;
+pub mod view;
 pub mod words;
+
+pub use publisher::{AUTHORITY, Options, Published, Publisher, SiteError, authority};
