@@ -13,6 +13,7 @@
 
 mod configs;
 mod docs;
+mod e2e;
 mod feeds;
 mod layering;
 mod probes;

@@ -1,1 +1,306 @@
-//! (being written)
+//! The daemon: every task, every wake-up, reload and shutdown. It decides nothing about services,
+//! incidents or mails; it only carries values between those that do.
+//!
+//! | task | does | waits for |
+//! | --- | --- | --- |
+//! | [`judging`] | owns the world: starts probes, feeds the judge | outcomes, notes, time |
+//! | [`writing`] | the one writer of facts, on a thread of its own | commits |
+//! | [`publishing`] | brings the site up to the newest commit | a ring, its renewal time |
+//! | [`delivering`] | brings the outbox down to nothing | a ring, its due time |
+//! | [`noting`] | reads notes, creates files for automatic incidents | changes of the folder |
+//! | [`reloading`] | reads the config again | SIGHUP, changes of the file |
+//! | [`crate::web`] | serves | clients |
+//!
+//! Data flows one way: a lost ring costs latency, never correctness, since whoever is rung also
+//! looks by itself and reads only what is committed.
+
+use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{mpsc, watch},
+    task::{Id, JoinError, JoinSet, spawn_blocking},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    clock::Clock,
+    config::{Config, Loaded, MailTransport},
+    fsio,
+    judge::World,
+    probe::{ProbeError, Prober},
+    schedule::Schedule,
+    store::{Store, StoreError},
+    web::metrics::Metrics,
+};
+
+pub mod complaints;
+pub mod delivering;
+pub mod endpoints;
+pub mod engine;
+pub mod health;
+pub mod judging;
+pub mod noting;
+pub mod operator;
+pub mod publishing;
+pub mod reloading;
+pub mod serving;
+pub mod signals;
+pub mod writing;
+
+/// Wake-ups of the schedule are grouped into slots of this length.
+pub const SLOT: Duration = Duration::from_millis(15);
+/// Commits that may wait for the writer.
+const COMMITS_WAITING: usize = 64;
+/// After SIGTERM, whatever has not ended by then is left: it is in the store.
+const END_WITHIN: Duration = Duration::from_millis(4500);
+
+/// Why the daemon did not start, or ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Nothing can be probed.
+    #[error(transparent)]
+    Probe(#[from] ProbeError),
+    /// What the store says of the past cannot be understood.
+    #[error("the state in the store cannot be read: {0}")]
+    World(#[from] crate::judge::RestoreError),
+    /// The system refused something basic.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A part ended that never should; a service manager will start the whole anew.
+    #[error("{part} ended unexpectedly: {why}")]
+    PartEnded {
+        /// Which.
+        part: &'static str,
+        /// What it left behind.
+        why: String,
+    },
+}
+
+/// How to run.
+pub struct Options {
+    /// The configuration, as loaded.
+    pub loaded: Loaded,
+    /// Where time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Ends the daemon.
+    pub shutdown: CancellationToken,
+    /// Is given the lines that say what was started.
+    pub announce: Box<dyn Fn(&[String]) + Send + Sync>,
+    /// Whether to listen to SIGTERM, SIGINT and SIGHUP.
+    pub signals: bool,
+}
+
+/// What the daemon needs of the store before it starts: its lock, and the world as it was.
+pub struct Opened {
+    /// Held as long as the daemon runs.
+    pub lock: fsio::Lock,
+    /// The writer's connection.
+    pub store: Store,
+    /// The state in which judging stopped.
+    pub world: World,
+}
+
+/// Takes the store and reads the world from it.
+///
+/// # Errors
+/// If another daemon holds it, or it cannot be used.
+pub fn open(config: &Config, clock: &dyn Clock) -> Result<Opened, DaemonError> {
+    let lock = Store::hold(&config.store)?;
+    let mut store = Store::open(&config.store, clock.wall())?;
+    store.set_services(&config.rules)?;
+    let world = World::restore(seed()?, store.world()?)?;
+    Ok(Opened { lock, store, world })
+}
+
+fn seed() -> Result<u64, DaemonError> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| DaemonError::Io { what: "the system has no random numbers", source: io::Error::other(error) })?;
+    Ok(u64::from_le_bytes(bytes))
+}
+
+/// The tasks under way, by name: none of them may end before the shutdown.
+struct Parts {
+    tasks: JoinSet<()>,
+    names: BTreeMap<Id, &'static str>,
+}
+
+impl Parts {
+    fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let id = self.tasks.spawn(task).id();
+        self.names.insert(id, name);
+    }
+
+    /// The next part that ended, with what it left behind.
+    async fn next_ended(&mut self) -> Option<(&'static str, Result<(), JoinError>)> {
+        let (id, result) = match self.tasks.join_next_with_id().await? {
+            Ok((id, ())) => (id, Ok(())),
+            Err(error) => (error.id(), Err(error)),
+        };
+        Some((self.names.get(&id).copied().unwrap_or("a part"), result))
+    }
+}
+
+/// Runs until `shutdown`, or until a part fails beyond repair.
+///
+/// # Errors
+/// If it cannot start, or a part ended that never should.
+pub async fn run(options: Options) -> Result<(), DaemonError> {
+    let Options { loaded, clock, shutdown, announce, signals } = options;
+    let config = Arc::new(loaded.config);
+    let Opened { lock, store, world } = open(&config, &*clock)?;
+    let prober = Arc::new(Prober::new()?);
+    let metrics = Arc::new(Metrics::new());
+    let health = Arc::new(health::Health::default());
+    let (operator, operator_mail) = operator::channel();
+    let operator = Arc::new(operator);
+    let (orders, orders_rx) = mpsc::channel(64);
+    let (commits, commits_rx) = mpsc::channel(COMMITS_WAITING);
+    let (opened, opened_rx) = mpsc::unbounded_channel();
+    let (bell, bell_rx) = watch::channel(0);
+    let (config_tx, config_rx) = watch::channel(Arc::clone(&config));
+    let (hangups_tx, hangups) = mpsc::channel(1);
+    metrics.config_valid(true);
+
+    let mut parts = Parts { tasks: JoinSet::new(), names: BTreeMap::new() };
+    if signals {
+        let task = signals::run(shutdown.clone(), hangups_tx.clone())
+            .map_err(|source| DaemonError::Io { what: "signals cannot be received", source })?;
+        parts.spawn("signals", task);
+    }
+    announce(&announcement(&config));
+
+    let (writer_health, writer_clock, writer_shutdown) = (Arc::clone(&health), Arc::clone(&clock), shutdown.clone());
+    parts.spawn("writing", async move {
+        let work = spawn_blocking(move || {
+            writing::run(store, commits_rx, &bell, &writer_health, &writer_clock, &|| writer_shutdown.is_cancelled());
+        });
+        if let Err(error) = work.await
+            && let Ok(panic) = error.try_into_panic()
+        {
+            std::panic::resume_unwind(panic);
+        }
+    });
+    let engine = engine::Engine::new(Arc::new(config.rules.clone()), world, Schedule::new(SLOT), clock.wall());
+    parts.spawn(
+        "judging",
+        judging::run(
+            engine,
+            judging::Judging {
+                clock: Arc::clone(&clock),
+                prober,
+                orders: orders_rx,
+                commits,
+                opened,
+                health: Arc::clone(&health),
+                metrics: Arc::clone(&metrics),
+                shutdown: shutdown.clone(),
+            },
+        ),
+    );
+    parts.spawn(
+        "publishing",
+        publishing::run(publishing::Publishing {
+            clock: Arc::clone(&clock),
+            config: config_rx.clone(),
+            bell: bell_rx.clone(),
+            health: Arc::clone(&health),
+            operator: Arc::clone(&operator),
+            metrics: Arc::clone(&metrics),
+            shutdown: shutdown.clone(),
+        }),
+    );
+    parts.spawn(
+        "delivering",
+        delivering::run(delivering::Delivering {
+            clock: Arc::clone(&clock),
+            config: config_rx.clone(),
+            bell: bell_rx,
+            operator_mail,
+            metrics: Arc::clone(&metrics),
+            shutdown: shutdown.clone(),
+        }),
+    );
+    parts.spawn(
+        "reading notes",
+        noting::run(noting::Noting {
+            clock: Arc::clone(&clock),
+            config: config_rx.clone(),
+            orders: orders.clone(),
+            opened: opened_rx,
+            operator: Arc::clone(&operator),
+            metrics: Arc::clone(&metrics),
+            shutdown: shutdown.clone(),
+        }),
+    );
+    parts.spawn(
+        "reloading",
+        reloading::run(reloading::Reloading {
+            clock: Arc::clone(&clock),
+            path: config.path.clone(),
+            text_hash: loaded.text_hash,
+            config: config_tx,
+            orders,
+            operator: Arc::clone(&operator),
+            metrics: Arc::clone(&metrics),
+            hangups,
+            shutdown: shutdown.clone(),
+        }),
+    );
+    parts.spawn(
+        "serving",
+        serving::run(serving::Serving {
+            clock: Arc::clone(&clock),
+            config: config_rx,
+            health: Arc::clone(&health),
+            metrics,
+            shutdown: shutdown.clone(),
+        }),
+    );
+    parts.spawn("the watchdog", signals::watchdog(clock, health, shutdown.clone()));
+
+    let failure = tokio::select! {
+        () = shutdown.cancelled() => None,
+        ended = parts.next_ended() => ended,
+    };
+    shutdown.cancel();
+    let all_ended = async { while parts.next_ended().await.is_some() {} };
+    if tokio::time::timeout(END_WITHIN, all_ended).await.is_err() {
+        tracing::warn!("ended before everything was done; the store has the rest");
+    }
+    drop(hangups_tx);
+    drop(lock);
+    match failure {
+        Some((part, result)) => {
+            let why = result.err().map_or_else(|| "it returned".to_owned(), |error| error.to_string());
+            Err(DaemonError::PartEnded { part, why })
+        }
+        None => Ok(()),
+    }
+}
+
+/// What it watches, where the site is, where it listens, who is told: four lines.
+fn announcement(config: &Config) -> Vec<String> {
+    let services = config.rules.services.len();
+    let checks = config.rules.services.iter().flat_map(|service| service.enabled_checks()).count();
+    let plural = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    let told = match config.email.as_ref().map(|email| &email.transport) {
+        Some(MailTransport::Smtp { host, port, .. }) => format!("subscribers by mail through {host}:{port}"),
+        Some(MailTransport::Dir(folder)) => format!("mails are written into {}", folder.display()),
+        None => "nobody by mail: there is no `[email]`".to_owned(),
+    };
+    vec![
+        format!("watches  {} with {}", plural(services, "service"), plural(checks, "check")),
+        format!("site     {} for {}", config.site.output.display(), config.site.url),
+        format!("listens  http://{}/", config.server.listen),
+        format!("tells    {told}"),
+    ]
+}

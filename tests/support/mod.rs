@@ -1,3 +1,8 @@
-//! What several of the tests need.
+//! What the tests share: the program itself, real servers to point it at, and visible skips.
 
+pub mod daemon;
+pub mod http;
+pub mod nginx;
+pub mod postfix;
 pub mod skip;
+pub mod target;

@@ -1,0 +1,23 @@
+//! `watchbell build`.
+
+use super::{Global, Outcome, load, output};
+use crate::{
+    clock::{Clock, SystemClock},
+    site::Publisher,
+    store::Store,
+};
+
+pub fn build(global: &Global) -> Outcome {
+    let config = load(global)?.config;
+    let now = SystemClock::new().wall();
+    let _lock = Store::hold(&config.store)?;
+    Store::open(&config.store, now)?.set_services(&config.rules)?;
+    let reader = Store::reader(&config.store)?;
+    let published = Publisher::new(&config)?.publish(&reader, now)?;
+    if !global.quiet {
+        let (written, unchanged, removed) = (published.written, published.unchanged, published.removed);
+        let output = config.site.output.display();
+        output::say(&format!("{output}: {written} files written, {unchanged} as before, {removed} removed"));
+    }
+    Ok(())
+}

@@ -1,0 +1,54 @@
+//! `watchbell check`.
+
+use super::{Failure, Global, Outcome, output};
+use crate::{
+    clock::{Clock, SystemClock},
+    config::Config,
+    domain::diagnostic::{Diagnostic, Severity},
+    notes::{Folder, Known},
+    site::Publisher,
+};
+
+pub fn check(global: &Global) -> Outcome {
+    let mut problems: Vec<Diagnostic> = Vec::new();
+    let mut other_errors = 0_usize;
+    let mut good = None;
+    match Config::load(&global.config) {
+        Err(errors) => problems.extend(errors),
+        Ok(loaded) => {
+            problems.extend(loaded.warnings);
+            let config = loaded.config;
+            let known = Known {
+                services: config.service_ids().cloned().collect(),
+                timezone: config.site.timezone.clone(),
+                now: SystemClock::new().wall(),
+            };
+            let scan = Folder::new(&config.notes_dir).scan_all(&known);
+            problems.extend(scan.problems);
+            if let Err(error) = Publisher::new(&config) {
+                output::say(&format!("{error}\n"));
+                other_errors += 1;
+            }
+            good = Some((config, scan.changed.len()));
+        }
+    }
+    for problem in &problems {
+        output::say(&format!("{problem}\n"));
+    }
+    let errors = problems.iter().filter(|problem| problem.severity == Severity::Error).count() + other_errors;
+    let warnings = problems.len() + other_errors - errors;
+    let counted = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    let verdict = match (errors, warnings) {
+        (0, 0) => "good".to_owned(),
+        (0, warnings) => format!("good, with {}", counted(warnings, "warning")),
+        (errors, 0) => counted(errors, "error"),
+        (errors, warnings) => format!("{}, {}", counted(errors, "error"), counted(warnings, "warning")),
+    };
+    let contents = good.map_or(String::new(), |(config, notes)| {
+        let services = &config.rules.services;
+        let checks = services.iter().map(|service| service.checks.len()).sum();
+        format!(" ({}, {}, {})", counted(services.len(), "service"), counted(checks, "check"), counted(notes, "note"))
+    });
+    output::print(&format!("{}: {verdict}{contents}", global.config.display()))?;
+    if errors > 0 { Err(Failure::Bad) } else { Ok(()) }
+}

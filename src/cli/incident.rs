@@ -1,0 +1,223 @@
+//! `watchbell incident list|show`.
+
+use clap::Subcommand;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{Failure, Global, Outcome, load, output};
+use crate::{
+    clock::{Clock, SystemClock},
+    config::Config,
+    domain::{
+        Impact, IncidentId, IncidentStatus, ServiceId, ServiceStatus, archive::Archive, id::UpdateId,
+        incident::{self, Affected, Update},
+    },
+    judge::Decision,
+    site::words::{Names, Words},
+    store::{Reader, Store},
+};
+
+/// Look at incidents.
+#[derive(Debug, Subcommand)]
+pub enum Incident {
+    /// Print all incidents, newest first
+    List {
+        /// Only those that are not over
+        #[arg(long)]
+        open: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print one incident with its story
+    Show {
+        /// Which
+        id: IncidentId,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// What `--json` prints of an incident (spec, section 2).
+#[derive(Serialize)]
+struct Shown {
+    id: IncidentId,
+    title: String,
+    status: IncidentStatus,
+    impact: Impact,
+    started_at: Timestamp,
+    resolved_at: Option<Timestamp>,
+    services: Vec<ShownService>,
+    updates: Vec<ShownUpdate>,
+    decisions: Vec<Decision>,
+}
+
+#[derive(Serialize)]
+struct ShownService {
+    id: ServiceId,
+    status: ServiceStatus,
+    started_at: Timestamp,
+    resolved_at: Option<Timestamp>,
+    downtime_s: f64,
+}
+
+#[derive(Serialize)]
+struct ShownUpdate {
+    id: UpdateId,
+    at: Timestamp,
+    status: IncidentStatus,
+    text: String,
+}
+
+struct Shower {
+    words: Words,
+    names: Names,
+    language: String,
+    now: Timestamp,
+}
+
+impl Shower {
+    fn new(config: &Config) -> Result<Self, Failure> {
+        Ok(Self {
+            words: Words::load(&config.site.language)?,
+            names: Names::of(&config.rules),
+            language: config.site.language.clone(),
+            now: SystemClock::new().wall(),
+        })
+    }
+
+    fn shown(&self, incident: &incident::Incident, decisions: Vec<Decision>) -> Shown {
+        Shown {
+            id: incident.id.clone(),
+            title: self.words.incident_title(&incident.into(), &self.names),
+            status: incident.status,
+            impact: incident.impact,
+            started_at: incident.started_at,
+            resolved_at: incident.resolved_at,
+            services: incident.affected.iter().map(|part| self.service(part)).collect(),
+            updates: incident.updates.iter().filter(|update| !update.withdrawn).map(|update| self.update(update)).collect(),
+            decisions,
+        }
+    }
+
+    fn service(&self, part: &Affected) -> ShownService {
+        ShownService {
+            id: part.service.clone(),
+            status: part.status,
+            started_at: part.started_at,
+            resolved_at: part.recovered_at,
+            downtime_s: std::time::Duration::from_millis(part.downtime_ms(self.now)).as_secs_f64(),
+        }
+    }
+
+    fn update(&self, update: &Update) -> ShownUpdate {
+        ShownUpdate {
+            id: update.id,
+            at: update.at,
+            status: update.status,
+            text: update.text.get(&self.language, "en").to_owned(),
+        }
+    }
+}
+
+pub fn incident(global: &Global, command: &Incident) -> Outcome {
+    let config = load(global)?.config;
+    let shower = Shower::new(&config)?;
+    let reader = Store::reader(&config.store)?;
+    match command {
+        Incident::List { open, json } => list(&shower, &reader, *open, *json),
+        Incident::Show { id, json } => show(&shower, &reader, id, *json),
+    }
+}
+
+fn list(shower: &Shower, reader: &Reader, only_open: bool, json: bool) -> Outcome {
+    let mut all = Vec::new();
+    for head in reader.heads()? {
+        if only_open && !head.status.is_open() {
+            continue;
+        }
+        if let Some(incident) = reader.incident(&head.id)? {
+            let decisions = if json { reader.decisions(&head.id)? } else { Vec::new() };
+            all.push(shower.shown(&incident, decisions));
+        }
+    }
+    if json {
+        return Ok(output::print_json(&all)?);
+    }
+    let rows: Vec<[String; 5]> = all
+        .iter()
+        .map(|shown| {
+            let end = shown.resolved_at.unwrap_or(shower.now);
+            let ms = u64::try_from(end.as_millisecond() - shown.started_at.as_millisecond()).unwrap_or(0);
+            [
+                shown.id.to_string(),
+                shown.status.to_string(),
+                shown.started_at.strftime("%Y-%m-%d %H:%M UTC").to_string(),
+                shower.words.duration(ms),
+                shown.title.clone(),
+            ]
+        })
+        .collect();
+    output::print_table(["id", "status", "started", "lasted", "title"], &rows)?;
+    if rows.is_empty() {
+        output::say("no incidents");
+    }
+    Ok(())
+}
+
+fn show(shower: &Shower, reader: &Reader, id: &IncidentId, json: bool) -> Outcome {
+    let found = match reader.incident(id)? {
+        Some(incident) => Some(incident),
+        None => match reader.heads()?.into_iter().find(|head| head.aliases.contains(id)) {
+            Some(head) => reader.incident(&head.id)?,
+            None => None,
+        },
+    };
+    let Some(incident) = found else {
+        return Err(Failure::Usage(format!("there is no incident `{id}`; `watchbell incident list` shows what there is")));
+    };
+    let decisions = reader.decisions(&incident.id)?;
+    let shown = shower.shown(&incident, decisions);
+    if json {
+        return Ok(output::print_json(&shown)?);
+    }
+    output::print(&shown.title)?;
+    output::print(&format!("{}, {} impact, {}", shown.status, shown.impact, shown.id))?;
+    output::print("")?;
+    let services: Vec<[String; 4]> = incident
+        .affected
+        .iter()
+        .map(|part| {
+            [
+                part.service.to_string(),
+                part.status.to_string(),
+                part.started_at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
+                shower.words.duration(part.downtime_ms(shower.now)),
+            ]
+        })
+        .collect();
+    output::print_table(["service", "status", "since", "affected for"], &services)?;
+    output::print("")?;
+    for line in story(shower, &incident, &shown) {
+        output::print(&line)?;
+    }
+    Ok(())
+}
+
+/// What was seen, decided and said, in order.
+fn story(shower: &Shower, incident: &incident::Incident, shown: &Shown) -> Vec<String> {
+    let mut lines: Vec<(Timestamp, String)> = Vec::new();
+    for fact in &incident.facts {
+        lines.push((fact.at, shower.words.fact(&fact.what, &shower.names)));
+    }
+    for update in &shown.updates {
+        lines.push((update.at, format!("{}: {}", update.status, update.text.trim())));
+    }
+    for decision in &shown.decisions {
+        let on = decision.check.as_ref().map_or_else(|| decision.service.to_string(), ToString::to_string);
+        lines.push((decision.at, format!("  [{on}] {}", decision.reason)));
+    }
+    lines.sort_by_key(|(at, _)| *at);
+    lines.into_iter().map(|(at, text)| format!("{}  {text}", at.strftime("%Y-%m-%d %H:%M:%S"))).collect()
+}

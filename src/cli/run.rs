@@ -1,0 +1,26 @@
+//! `watchbell run`.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::{Global, Outcome, load, runtime};
+use crate::{clock::SystemClock, daemon};
+
+pub fn run(global: &Global) -> Outcome {
+    let loaded = load(global)?;
+    let quiet = global.quiet;
+    let options = daemon::Options {
+        loaded,
+        clock: Arc::new(SystemClock::new()),
+        shutdown: CancellationToken::new(),
+        announce: Box::new(move |lines| {
+            if !quiet {
+                lines.iter().for_each(|line| super::output::say(line));
+            }
+        }),
+        signals: true,
+    };
+    runtime()?.block_on(daemon::run(options))?;
+    Ok(())
+}

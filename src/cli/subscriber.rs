@@ -1,0 +1,253 @@
+//! `watchbell subscriber list|add|remove|forget|import|export`.
+
+use std::{fs::File, io, path::PathBuf};
+
+use clap::{Subcommand, ValueEnum};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{Failure, Global, Outcome, load, output};
+use crate::{
+    clock::{Clock, SystemClock},
+    config::Config,
+    domain::{
+        GroupId, Impact, ServiceId, SubscriberId,
+        subscriber::{self, Address, SubscriberState, Wants},
+    },
+    store::{Store, csv},
+};
+
+/// Look at and change who is told.
+#[derive(Debug, Subcommand)]
+pub enum Subscriber {
+    /// Print who is told of what
+    List {
+        /// Only those in this state
+        #[arg(long, value_enum)]
+        state: Option<State>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Add a confirmed subscriber: you vouch for their wish
+    Add {
+        /// Their address
+        address: String,
+        /// Only this service (may be given again)
+        #[arg(long)]
+        service: Vec<ServiceId>,
+        /// Only services of this group (may be given again)
+        #[arg(long)]
+        group: Vec<GroupId>,
+        /// Only this kind of news (may be given again)
+        #[arg(long, value_enum)]
+        kind: Vec<Kind>,
+        /// Nothing of less impact
+        #[arg(long, default_value_t = Impact::None)]
+        min_impact: Impact,
+        /// Language of their mails, such as `de`
+        #[arg(long)]
+        language: Option<String>,
+        /// Zone of the times in their mails, such as `Europe/Berlin`
+        #[arg(long)]
+        timezone: Option<String>,
+    },
+    /// Let someone leave, as if they had done so themselves
+    Remove {
+        /// Their address
+        address: String,
+    },
+    /// Erase every trace of an address
+    Forget {
+        /// The address
+        address: String,
+    },
+    /// Add everyone in a CSV file, or nobody if a line is bad
+    Import {
+        /// The file; `-` reads standard input
+        file: PathBuf,
+        /// Add the good lines even if others are bad
+        #[arg(long)]
+        skip_bad: bool,
+    },
+    /// Write everyone as CSV to standard output
+    Export,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum State {
+    /// Told what they chose
+    Confirmed,
+    /// Asked, not confirmed
+    Pending,
+    /// Their server refused for good
+    Suspended,
+}
+
+impl From<State> for SubscriberState {
+    fn from(state: State) -> Self {
+        match state {
+            State::Confirmed => Self::Confirmed,
+            State::Pending => Self::Pending,
+            State::Suspended => Self::Suspended,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    /// What goes wrong
+    Incidents,
+    /// Planned work
+    Maintenance,
+}
+
+#[derive(Serialize)]
+struct Row<'a> {
+    id: SubscriberId,
+    address: &'a str,
+    state: SubscriberState,
+    #[serde(flatten)]
+    wants: &'a Wants,
+    language: Option<&'a str>,
+    timezone: Option<&'a str>,
+    created_at: Timestamp,
+    confirmed_at: Option<Timestamp>,
+}
+
+pub fn subscriber(global: &Global, command: &Subscriber) -> Outcome {
+    let config = load(global)?.config;
+    let now = SystemClock::new().wall();
+    let mut store = Store::open(&config.store, now)?;
+    match command {
+        Subscriber::List { state, json } => list(&store, state.map(Into::into), *json),
+        Subscriber::Add { address, service, group, kind, min_impact, language, timezone } => {
+            let wants = Wants {
+                services: service.clone(),
+                groups: group.clone(),
+                incidents: kind.is_empty() || kind.contains(&Kind::Incidents),
+                maintenance: kind.is_empty() || kind.contains(&Kind::Maintenance),
+                min_impact: *min_impact,
+            };
+            check_known(&config, &wants)?;
+            if let Some(zone) = timezone {
+                jiff::tz::TimeZone::get(zone).map_err(|_| {
+                    Failure::Usage(format!("`{zone}` is not a time zone: write a name such as `Europe/Berlin`"))
+                })?;
+            }
+            let new = subscriber::Subscriber {
+                id: SubscriberId::new(now, random()?),
+                address: parse(address)?,
+                state: SubscriberState::Confirmed,
+                wants,
+                language: language.clone(),
+                timezone: timezone.clone(),
+                created_at: now,
+                confirmed_at: Some(now),
+            };
+            let was_known = store.add_subscriber(&new)?.was_known();
+            output::say(if was_known { "known already: the choice is replaced" } else { "added" });
+            if config.email.is_none() {
+                output::say("note: without `[email]` in the config nobody can be written to");
+            }
+            Ok(())
+        }
+        Subscriber::Remove { address } => {
+            let removed = store.remove_address(&parse(address)?, now)?;
+            answer(removed, "removed")
+        }
+        Subscriber::Forget { address } => {
+            let forgotten = store.forget_address(&parse(address)?)?;
+            answer(forgotten, "forgotten")
+        }
+        Subscriber::Import { file, skip_bad } => {
+            let read: Box<dyn io::Read> =
+                if file.as_os_str() == "-" { Box::new(io::stdin()) } else { Box::new(File::open(file)?) };
+            let parsed = csv::read(read, now, &mut random)?;
+            for error in &parsed.errors {
+                output::say(&format!("{}:{error}", file.display()));
+            }
+            if !parsed.errors.is_empty() && !skip_bad {
+                output::say("nobody was added: correct the file, or use --skip-bad");
+                return Err(Failure::Bad);
+            }
+            let done = store.import_subscribers(&parsed.subscribers)?;
+            output::say(&format!("{} added, {} known already, {} bad", done.added, done.known, parsed.errors.len()));
+            Ok(())
+        }
+        Subscriber::Export => {
+            csv::write(io::stdout().lock(), &store.subscribers(None)?)?;
+            Ok(())
+        }
+    }
+}
+
+fn list(store: &Store, state: Option<SubscriberState>, json: bool) -> Outcome {
+    let subscribers = store.subscribers(state)?;
+    if json {
+        let rows: Vec<Row<'_>> = subscribers
+            .iter()
+            .map(|subscriber| Row {
+                id: subscriber.id,
+                address: subscriber.address.as_str(),
+                state: subscriber.state,
+                wants: &subscriber.wants,
+                language: subscriber.language.as_deref(),
+                timezone: subscriber.timezone.as_deref(),
+                created_at: subscriber.created_at,
+                confirmed_at: subscriber.confirmed_at,
+            })
+            .collect();
+        return Ok(output::print_json(&rows)?);
+    }
+    let rows: Vec<[String; 4]> = subscribers
+        .iter()
+        .map(|subscriber| {
+            let wants = &subscriber.wants;
+            let mut follows: Vec<String> = wants.services.iter().map(ToString::to_string).collect();
+            follows.extend(wants.groups.iter().map(|group| format!("group {group}")));
+            let follows = if follows.is_empty() { "all services".to_owned() } else { follows.join(", ") };
+            let kinds = match (wants.incidents, wants.maintenance) {
+                (true, true) => "incidents, maintenance",
+                (true, false) => "incidents",
+                (false, true) => "maintenance",
+                (false, false) => "nothing",
+            };
+            [subscriber.address.as_str().to_owned(), subscriber.state.as_str().to_owned(), follows, kinds.to_owned()]
+        })
+        .collect();
+    output::print_table(["address", "state", "follows", "hears of"], &rows)?;
+    Ok(())
+}
+
+fn parse(address: &str) -> Result<Address, Failure> {
+    Address::parse(address).map_err(|error| Failure::Usage(format!("`{address}` cannot be written to: {error}")))
+}
+
+fn check_known(config: &Config, wants: &Wants) -> Result<(), Failure> {
+    if let Some(id) = wants.services.iter().find(|id| config.rules.service(id).is_none()) {
+        let known = config.service_ids().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        return Err(Failure::Usage(format!("there is no service `{id}`; there are: {known}")));
+    }
+    if let Some(id) = wants.groups.iter().find(|id| config.rules.groups.iter().all(|group| group.id != **id)) {
+        let known = config.rules.groups.iter().map(|group| group.id.to_string()).collect::<Vec<_>>().join(", ");
+        return Err(Failure::Usage(format!("there is no group `{id}`; there are: {known}")));
+    }
+    Ok(())
+}
+
+fn answer(done: bool, word: &str) -> Outcome {
+    if done {
+        output::say(word);
+        Ok(())
+    } else {
+        output::say("there is no such subscriber");
+        Err(Failure::Bad)
+    }
+}
+
+fn random() -> Result<[u8; 10], getrandom::Error> {
+    let mut bytes = [0; 10];
+    getrandom::fill(&mut bytes)?;
+    Ok(bytes)
+}

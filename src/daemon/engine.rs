@@ -1,0 +1,172 @@
+//! The one owner of the [`World`]: schedule, judge and what waits to be written, as one value that
+//! time and outcomes are handed to. It touches nothing, so a simulation can drive it as well as
+//! the daemon does.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::{
+    domain::{CheckKey, incident::{Incident, Origin}, note::Note, outcome::Outcome, service::Rules},
+    judge::{self, Input, Priority, Request, Step, World},
+    schedule::{Due, Schedule},
+    store::{Commit, Sample},
+};
+
+/// Samples alone wait this long for others to be written with them.
+const GATHER_SAMPLES: SignedDuration = SignedDuration::from_secs(1);
+/// More samples than this are not kept while the store fails; steps always are.
+const MAX_SAMPLES: usize = 200_000;
+
+/// Schedule, judge and what waits to be written.
+#[derive(Debug)]
+pub struct Engine {
+    rules: Arc<Rules>,
+    world: World,
+    schedule: Schedule,
+    commit: Commit,
+    urgent: bool,
+    oldest_unwritten_at: Option<Timestamp>,
+    dropped_samples: u64,
+    /// Outcomes of probes that began before this are void: we stood still meanwhile.
+    void_before: Option<Timestamp>,
+    opened: Vec<Incident>,
+}
+
+impl Engine {
+    /// Goes on from `world` under `rules`.
+    #[must_use]
+    pub fn new(rules: Arc<Rules>, world: World, mut schedule: Schedule, now: Timestamp) -> Self {
+        schedule.set(&rules, now);
+        let mut engine = Self {
+            rules,
+            world,
+            schedule,
+            commit: Commit::default(),
+            urgent: false,
+            oldest_unwritten_at: None,
+            dropped_samples: 0,
+            void_before: None,
+            opened: Vec::new(),
+        };
+        engine.step(Input::Rules, now);
+        engine
+    }
+
+    /// The rules in force.
+    #[must_use]
+    pub fn rules(&self) -> &Arc<Rules> {
+        &self.rules
+    }
+
+    /// What is known now.
+    #[must_use]
+    pub fn world(&self) -> &World {
+        &self.world
+    }
+
+    /// Puts other rules in force, keeping all that still applies.
+    pub fn set_rules(&mut self, rules: Arc<Rules>, now: Timestamp) {
+        self.schedule.set(&rules, now);
+        self.rules = rules;
+        self.step(Input::Rules, now);
+    }
+
+    /// The checks to probe now, most urgent first. Each must come back through
+    /// [`Self::finished`] or [`Self::gave_up`].
+    pub fn take_due(&mut self, now: Timestamp) -> Vec<Due> {
+        self.schedule.take_due(now)
+    }
+
+    /// A probe came back.
+    pub fn finished(&mut self, check: CheckKey, outcome: Outcome, now: Timestamp) {
+        self.schedule.done(&check, now);
+        if self.void_before.is_some_and(|at| outcome.started_at < at) {
+            self.schedule.request(&check, now, Priority::Recheck);
+            return;
+        }
+        if self.rules.check(&check).is_none() {
+            return; // removed by a reload while it was under way
+        }
+        if self.commit.samples.len() < MAX_SAMPLES {
+            self.commit.samples.push(Sample::new(check.clone(), &outcome));
+        } else {
+            self.dropped_samples += 1;
+        }
+        self.oldest_unwritten_at.get_or_insert(now);
+        self.step(Input::Outcome { check, outcome }, now);
+    }
+
+    /// A probe was not made or not finished, and says nothing.
+    pub fn gave_up(&mut self, check: &CheckKey, now: Timestamp) {
+        self.schedule.done(check, now);
+    }
+
+    /// A note is new or changed.
+    pub fn note(&mut self, note: Note, now: Timestamp) {
+        self.step(Input::Note(Box::new(note)), now);
+    }
+
+    /// We stood still until now, or the clock jumped: what is under way is void.
+    pub fn suspended(&mut self, now: Timestamp) {
+        self.void_before = Some(now);
+        self.step(Input::Suspended, now);
+    }
+
+    /// Lets time pass: whatever is due in the world by `now` happens.
+    pub fn tick(&mut self, now: Timestamp) {
+        if self.world.wake_at(&self.rules).is_some_and(|at| at <= now) {
+            self.step(Input::Tick, now);
+        }
+    }
+
+    /// When to call [`Self::take_due`], [`Self::tick`] or [`Self::take_commit`] again at the latest.
+    #[must_use]
+    pub fn wake_at(&self) -> Option<Timestamp> {
+        let flush = self.oldest_unwritten_at.map(|at| at.saturating_add(GATHER_SAMPLES).unwrap_or(at));
+        [self.schedule.wake_at(), self.world.wake_at(&self.rules), flush].into_iter().flatten().min()
+    }
+
+    /// What is to be written now: at once if something changed, samples alone after a second.
+    pub fn take_commit(&mut self, now: Timestamp) -> Option<Commit> {
+        let rested = self.oldest_unwritten_at.is_some_and(|at| now.duration_since(at) >= GATHER_SAMPLES);
+        (self.urgent || rested).then(|| self.take_all(now))
+    }
+
+    /// All that is not yet written.
+    pub fn take_all(&mut self, now: Timestamp) -> Commit {
+        self.urgent = false;
+        self.oldest_unwritten_at = None;
+        let mut commit = std::mem::take(&mut self.commit);
+        commit.at = now;
+        commit.world = self.world.take_dirty();
+        commit
+    }
+
+    /// Incidents that checks opened since the last call: their note files are to be created.
+    pub fn take_opened(&mut self) -> Vec<Incident> {
+        std::mem::take(&mut self.opened)
+    }
+
+    /// Samples not kept because the store failed for too long, since the start.
+    #[must_use]
+    pub fn dropped_samples(&self) -> u64 {
+        self.dropped_samples
+    }
+
+    fn step(&mut self, input: Input, now: Timestamp) {
+        let mut step = judge::step(&self.rules, &mut self.world, input, now);
+        for request in std::mem::take(&mut step.requests) {
+            match request {
+                Request::Probe { check, at, priority } => self.schedule.request(&check, at, priority),
+            }
+        }
+        let is_new = |incident: &&Incident| incident.version == 1 && incident.origin == Origin::Automatic;
+        self.opened.extend(step.incidents.iter().filter(is_new).cloned());
+        if step != Step::default() {
+            self.urgent |= step.changes_something();
+            self.oldest_unwritten_at.get_or_insert(now);
+            self.commit.steps.push(step);
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! The task that owns the [`Engine`]: it starts probes, hands in what comes back, and passes on
+//! what is to be written. It never waits for the disk, a server or a subscriber.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use futures_util::FutureExt;
+use jiff::Timestamp;
+use tokio::{
+    sync::mpsc,
+    task::{JoinError, JoinSet},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{engine::Engine, health::Health};
+use crate::{
+    clock::{Clock, Elapsed},
+    domain::{
+        CheckKey,
+        incident::Incident,
+        note::Note,
+        outcome::Outcome,
+        service::{Check, Rules},
+    },
+    judge::Priority,
+    probe::{Bounds, Prober},
+    store::Commit,
+    web::metrics::Metrics,
+};
+
+/// The longest pause between two looks at the clock; a much longer gap means that we stood still.
+const LOOK: Duration = Duration::from_millis(250);
+/// Wall time and elapsed time may drift apart so much between two looks, and a look be so late.
+const SLACK: Duration = Duration::from_secs(2);
+
+/// What others ask of the judging task.
+#[derive(Debug)]
+pub enum Order {
+    /// A note is new or changed.
+    Note(Box<Note>),
+    /// Other rules are in force from now on.
+    Rules(Arc<Rules>),
+}
+
+/// Everything the task talks to.
+pub struct Judging {
+    /// Where time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Makes the probes.
+    pub prober: Arc<Prober>,
+    /// What others ask.
+    pub orders: mpsc::Receiver<Order>,
+    /// To the writer.
+    pub commits: mpsc::Sender<Commit>,
+    /// Automatic incidents whose note files are to be created.
+    pub opened: mpsc::UnboundedSender<Incident>,
+    /// What is going on, for `/healthz`.
+    pub health: Arc<Health>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Ends the task.
+    pub shutdown: CancellationToken,
+}
+
+/// A probe that ended: with an outcome, or broken off.
+type Ended = (CheckKey, Option<Outcome>);
+
+/// Runs until shutdown; then hands the last commit to the writer and returns.
+pub async fn run(mut engine: Engine, mut task: Judging) {
+    let bounds = Bounds::of_process();
+    let mut probes: JoinSet<Ended> = JoinSet::new();
+    let mut looked = (task.clock.wall(), task.clock.elapsed());
+    loop {
+        let look = (task.clock.wall(), task.clock.elapsed());
+        let now = look.0;
+        if stood_still(looked, look) {
+            tracing::warn!("the process stood still or the clock was moved: everything is probed anew before anything is decided");
+            engine.suspended(now);
+        }
+        looked = look;
+        task.health.judged(look.1);
+        engine.tick(now);
+        for due in engine.take_due(now) {
+            let lag = Duration::try_from(now.duration_since(due.due_at)).unwrap_or_default();
+            match engine.rules().check(&due.check).cloned() {
+                Some(check) => {
+                    task.metrics.begun(lag);
+                    task.start(&mut probes, &bounds, due.check, check, due.priority);
+                }
+                None => engine.gave_up(&due.check, now),
+            }
+        }
+        task.hand_on(&mut engine, now);
+
+        let pause = engine.wake_at().map_or(LOOK, |at| {
+            Duration::try_from(at.duration_since(task.clock.wall())).unwrap_or(Duration::ZERO).min(LOOK)
+        });
+        // While the writer is behind there is nothing to hurry for.
+        let pause = if task.commits.capacity() == 0 { pause.max(LOOK / 10) } else { pause };
+        tokio::select! {
+            () = task.shutdown.cancelled() => break,
+            Some(order) = task.orders.recv() => match order {
+                Order::Note(note) => engine.note(*note, task.clock.wall()),
+                Order::Rules(rules) => {
+                    task.metrics.keep_checks(&keys(engine.rules()), &keys(&rules));
+                    engine.set_rules(rules, task.clock.wall());
+                }
+            },
+            Some(ended) = probes.join_next() => {
+                task.take(&mut engine, ended);
+                while let Some(ended) = probes.try_join_next() {
+                    task.take(&mut engine, ended);
+                }
+            }
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+    // Probes under way are cut here: they say nothing about their targets.
+    probes.abort_all();
+    let last = engine.take_all(task.clock.wall());
+    if task.commits.send(last).await.is_err() {
+        tracing::error!("the writer was gone before the last commit");
+    }
+}
+
+impl Judging {
+    fn start(&self, probes: &mut JoinSet<Ended>, bounds: &Bounds, key: CheckKey, check: Arc<Check>, priority: Priority) {
+        let (bounds, prober, clock) = (bounds.clone(), Arc::clone(&self.prober), Arc::clone(&self.clock));
+        probes.spawn(async move {
+            let probe = async {
+                let _permit = bounds.start(check.probe.host(), priority).await;
+                prober.probe(&check, clock.wall()).await
+            };
+            (key, AssertUnwindSafe(probe).catch_unwind().await.ok())
+        });
+    }
+
+    fn take(&self, engine: &mut Engine, ended: Result<Ended, JoinError>) {
+        let now = self.clock.wall();
+        match ended {
+            Ok((check, Some(outcome))) => {
+                self.metrics.checked(&check, outcome.result, outcome.latency);
+                if let (Some(cause), Some(detail)) = (&outcome.cause, &outcome.detail) {
+                    tracing::debug!(%check, class = %cause.class, "{detail}");
+                }
+                engine.finished(check, outcome, now);
+            }
+            Ok((check, None)) => {
+                tracing::error!(%check, "a probe broke off: that is a fault in watchbell");
+                engine.gave_up(&check, now);
+            }
+            Err(_) => {} // cut at shutdown
+        }
+    }
+
+    /// Passes on what is to be written, if the writer has room for it.
+    fn hand_on(&self, engine: &mut Engine, now: Timestamp) {
+        for incident in engine.take_opened() {
+            // The task that writes note files ends only at shutdown.
+            let _ = self.opened.send(incident);
+        }
+        if let Ok(permit) = self.commits.try_reserve()
+            && let Some(commit) = engine.take_commit(now)
+        {
+            self.metrics.incidents_open(engine.world().open_incidents().count());
+            for event in commit.steps.iter().flat_map(|step| &step.events) {
+                let services = event.services.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+                tracing::info!(incident = %event.incident, services, at = %event.at, "{}", event.kind);
+            }
+            permit.send(commit);
+        }
+    }
+}
+
+fn keys(rules: &Rules) -> std::collections::BTreeSet<CheckKey> {
+    rules.services.iter().flat_map(|service| service.enabled_checks().map(|(key, _)| key)).collect()
+}
+
+/// Whether more time passed between two looks than should have, or the two clocks disagree.
+fn stood_still(before: (Timestamp, Elapsed), now: (Timestamp, Elapsed)) -> bool {
+    let elapsed = now.1.since(before.1);
+    let wall = now.0.duration_since(before.0);
+    let apart = wall.checked_sub(jiff::SignedDuration::try_from(elapsed).unwrap_or(jiff::SignedDuration::MAX));
+    let drifted = apart.is_none_or(|apart| apart.unsigned_abs() > SLACK);
+    drifted || elapsed > LOOK + SLACK
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn look(wall_ms: i64, elapsed_ms: u64) -> (Timestamp, Elapsed) {
+        (Timestamp::from_millisecond(wall_ms).unwrap(), Elapsed(Duration::from_millis(elapsed_ms)))
+    }
+
+    #[test]
+    fn a_gap_or_a_jump_of_the_clock_is_noticed() {
+        assert!(!stood_still(look(0, 0), look(250, 250)));
+        assert!(!stood_still(look(0, 0), look(1500, 1500)), "a busy machine");
+        assert!(stood_still(look(0, 0), look(30_000, 30_000)), "stopped");
+        assert!(stood_still(look(0, 0), look(3_600_000, 250)), "suspended, or the clock set forward");
+        assert!(stood_still(look(7_200_000, 0), look(0, 250)), "the clock set back");
+    }
+}

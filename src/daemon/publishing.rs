@@ -1,0 +1,144 @@
+//! Brings the site up to the newest commit. A publish that fails leaves the old site, is tried
+//! again, and holds up neither probing nor telling.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use tokio::{sync::watch, task::spawn_blocking};
+use tokio_util::sync::CancellationToken;
+
+use super::{complaints::{Complaints, Speak}, health::Health, operator::Operator};
+use crate::{
+    clock::Clock,
+    config::Config,
+    site::{Published, Publisher, SiteError},
+    store::{Reader, Store, StoreError},
+    web::metrics::Metrics,
+};
+
+/// Rings within this are one.
+const PAUSE: Duration = Duration::from_millis(100);
+/// A lost ring costs no more than this.
+const POLL: Duration = Duration::from_secs(30);
+/// Pause after a failure, doubling up to [`POLL`].
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+
+/// Why nothing was published.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishingError {
+    /// The store could not be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The site could not be made or written.
+    #[error(transparent)]
+    Site(#[from] SiteError),
+}
+
+/// Everything the task talks to.
+pub struct Publishing {
+    /// Where time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// The newest good configuration.
+    pub config: watch::Receiver<Arc<Config>>,
+    /// Rings after a commit.
+    pub bell: watch::Receiver<u64>,
+    /// For `/healthz`.
+    pub health: Arc<Health>,
+    /// Tells the operator.
+    pub operator: Arc<Operator>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Ends the task, after one last publish.
+    pub shutdown: CancellationToken,
+}
+
+/// What is kept between two publishes.
+struct Desk {
+    config: Arc<Config>,
+    publisher: Option<Publisher>,
+    reader: Option<Reader>,
+}
+
+impl Desk {
+    fn publish(&mut self, now: Timestamp) -> Result<Published, PublishingError> {
+        let publisher = match &mut self.publisher {
+            Some(publisher) => publisher,
+            none => none.insert(Publisher::new(&self.config)?),
+        };
+        let reader = match &mut self.reader {
+            Some(reader) => {
+                reader.refresh()?;
+                reader
+            }
+            none => none.insert(Store::reader(&self.config.store)?),
+        };
+        Ok(publisher.publish(reader, now)?)
+    }
+
+    fn renew_at(&self) -> Option<Timestamp> {
+        self.publisher.as_ref()?.renew_at()
+    }
+}
+
+/// Publishes at every ring and whenever the pages need renewal, until shutdown.
+pub async fn run(mut task: Publishing) {
+    let mut complaints = Complaints::default();
+    let mut desk = Desk { config: task.config.borrow_and_update().clone(), publisher: None, reader: None };
+    let mut retry: Option<Duration> = None;
+    loop {
+        task.bell.mark_unchanged();
+        let is_last = task.shutdown.is_cancelled();
+        let now = task.clock.wall();
+        let began = task.clock.elapsed();
+        let mut at_work = desk;
+        let Ok((back, result)) = spawn_blocking(move || {
+            let result = at_work.publish(now);
+            (at_work, result)
+        })
+        .await
+        else {
+            tracing::error!("publishing broke off; it starts anew");
+            desk = Desk { config: task.config.borrow().clone(), publisher: None, reader: None };
+            tokio::time::sleep(POLL).await;
+            continue;
+        };
+        desk = back;
+        match result {
+            Ok(published) => {
+                retry = None;
+                task.health.publishing_works();
+                task.metrics.published(task.clock.elapsed().since(began));
+                if complaints.settled("publishing") {
+                    tracing::info!("the site is published again");
+                }
+                tracing::debug!(written = published.written, removed = published.removed, "published");
+            }
+            Err(error) => {
+                let text = error.to_string();
+                task.health.publishing_failed(&text);
+                if let Speak::Now { repeated } = complaints.about("publishing", &text, now) {
+                    tracing::error!(repeated, "the site is not published, the old one stays: {text}");
+                    task.operator.tell("The site is not published", &format!("The old site stays as it is. {text}"));
+                }
+                retry = Some(retry.map_or(FIRST_RETRY, |pause| (pause * 2).min(POLL)));
+                desk.reader = None;
+            }
+        }
+        if is_last {
+            return;
+        }
+        tokio::time::sleep(PAUSE).await;
+        let renewal = desk.renew_at().map_or(POLL, |at| {
+            Duration::try_from(at.duration_since(task.clock.wall())).unwrap_or(Duration::ZERO).min(POLL)
+        });
+        let wait = retry.unwrap_or(renewal);
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            _ = task.bell.changed() => {}
+            _ = task.config.changed() => {
+                desk = Desk { config: task.config.borrow_and_update().clone(), publisher: None, reader: None };
+            }
+            () = task.shutdown.cancelled() => {}
+        }
+    }
+}

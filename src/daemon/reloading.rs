@@ -1,0 +1,153 @@
+//! Reads the config again: at SIGHUP, and when the file has rested after a change. A bad file
+//! changes nothing; a good one loses no state.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use tokio::{
+    sync::{mpsc, watch},
+    task::spawn_blocking,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{judging::Order, operator::Operator};
+use crate::{
+    clock::{Clock, Elapsed},
+    config::{
+        Config, Loaded,
+        reload::{self, Verdict},
+    },
+    domain::diagnostic::Diagnostic,
+    store::Store,
+    web::metrics::Metrics,
+};
+
+/// Between two looks at the file. Looking also works where file system events do not.
+const LOOK: Duration = Duration::from_millis(500);
+/// A changed file is read when it has not changed for this long.
+const REST: Duration = Duration::from_secs(2);
+
+/// Everything the task talks to.
+pub struct Reloading {
+    /// Where time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// The file.
+    pub path: PathBuf,
+    /// Hash of the text in force.
+    pub text_hash: u64,
+    /// The newest good configuration, for everyone.
+    pub config: watch::Sender<Arc<Config>>,
+    /// To the judge.
+    pub orders: mpsc::Sender<Order>,
+    /// Tells the operator.
+    pub operator: Arc<Operator>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// SIGHUP was received.
+    pub hangups: mpsc::Receiver<()>,
+    /// Ends the task.
+    pub shutdown: CancellationToken,
+}
+
+/// What a file looks like from outside.
+#[derive(Clone, PartialEq, Eq)]
+struct Look {
+    modified: Option<SystemTime>,
+    length: u64,
+}
+
+fn look(path: &Path) -> Option<Look> {
+    let meta = fs::metadata(path).ok()?;
+    Some(Look { modified: meta.modified().ok(), length: meta.len() })
+}
+
+/// Watches until shutdown.
+pub async fn run(mut task: Reloading) {
+    let mut seen = look(&task.path);
+    let mut changed_at: Option<Elapsed> = None;
+    loop {
+        let by_signal = tokio::select! {
+            () = tokio::time::sleep(LOOK) => false,
+            Some(()) = task.hangups.recv() => true,
+            () = task.shutdown.cancelled() => return,
+        };
+        let now = task.clock.elapsed();
+        let present = look(&task.path);
+        if present != seen {
+            seen = present;
+            changed_at = Some(now);
+        }
+        let has_rested = changed_at.is_some_and(|at| now.since(at) >= REST);
+        if by_signal || has_rested {
+            changed_at = None;
+            task.reload(by_signal).await;
+        }
+    }
+}
+
+impl Reloading {
+    async fn reload(&mut self, by_signal: bool) {
+        let path = self.path.clone();
+        let Ok(loaded) = spawn_blocking(move || Config::load(&path)).await else {
+            tracing::error!("reading the config broke off; the old one stays in force");
+            return;
+        };
+        match loaded {
+            Err(problems) => self.refuse(&problems),
+            Ok(loaded) if loaded.text_hash == self.text_hash && !by_signal => {
+                self.metrics.config_valid(true);
+            }
+            Ok(loaded) => self.take(loaded, by_signal).await,
+        }
+    }
+
+    fn refuse(&self, problems: &[Diagnostic]) {
+        self.metrics.config_valid(false);
+        let text = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n\n");
+        tracing::error!("the changed config is not used, the old one stays in force\n{text}");
+        self.operator.tell("The config has errors", &format!("The old config stays in force.\n\n{text}"));
+    }
+
+    async fn take(&mut self, loaded: Loaded, by_signal: bool) {
+        let old = Arc::clone(&self.config.borrow());
+        match reload::assess(&old.rules, &loaded.config.rules) {
+            Verdict::NeedsSighup { removed } if !by_signal => {
+                let names = removed.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+                let text = format!(
+                    "The changed config removes {} services ({names}). It is used after SIGHUP; until then the old one stays in force.",
+                    removed.len()
+                );
+                tracing::warn!("{text}");
+                self.operator.tell("The config waits for SIGHUP", &text);
+                return;
+            }
+            _ => {}
+        }
+        for warning in &loaded.warnings {
+            tracing::warn!("{warning}");
+        }
+        for key in reload::needs_restart(&old, &loaded.config) {
+            tracing::warn!("`{key}` changed: that takes a restart");
+        }
+        let config = Arc::new(loaded.config);
+        let at_work = Arc::clone(&config);
+        let store_config = old.store.clone();
+        let now = self.clock.wall();
+        let written = spawn_blocking(move || Store::open(&store_config, now)?.set_services(&at_work.rules)).await;
+        if let Ok(Err(error)) = written {
+            tracing::error!("the changed config is not used, since the store cannot be written: {error}");
+            return;
+        }
+        self.text_hash = loaded.text_hash;
+        if self.orders.send(Order::Rules(Arc::new(config.rules.clone()))).await.is_err() {
+            return;
+        }
+        tracing::info!(services = config.rules.services.len(), "config loaded");
+        self.config.send_replace(config);
+        self.metrics.config_valid(true);
+    }
+}

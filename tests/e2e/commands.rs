@@ -1,0 +1,142 @@
+//! The commands, as an operator or a script uses them.
+
+use std::fs;
+
+use super::write_config;
+use crate::support::{
+    daemon::{folder, free_address, json, ok, watchbell},
+    target::Target,
+};
+
+fn said(output: &std::process::Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn a_new_config_is_good_and_shows_what_it_finds() {
+    let folder = folder();
+    let target = Target::start();
+    let url = format!("http://{}/", target.address);
+    let closed = free_address().to_string();
+    ok(folder.path(), &["init", &url, &closed]);
+    ok(folder.path(), &["check"]);
+    let rows = json(folder.path(), &["probe", "--json"]);
+    assert_eq!(rows[0]["result"], "up");
+    assert_eq!(rows[1]["result"], "down");
+    assert_eq!(rows[1]["class"], "connect_refused");
+    let table = ok(folder.path(), &["probe"]);
+    assert!(table.contains("Connection refused"), "{table}");
+    let again = watchbell(folder.path(), &["init", &url]);
+    assert_eq!(again.status.code(), Some(2), "what is there is not overwritten");
+}
+
+#[test]
+fn every_mistake_is_named_at_once_with_its_place() {
+    let folder = folder();
+    let text = "[site]\nurl = \"http://x.example/\"\ntitel = \"X\"\n\n[[service]]\nid = \"overall\"\nname = \"X\"\n[[service.check]]\nhttp = \"ftp://x\"\nevry = \"30s\"\n";
+    fs::write(folder.path().join("watchbell.toml"), text).unwrap();
+    let output = watchbell(folder.path(), &["check"]);
+    assert_eq!(output.status.code(), Some(1));
+    for part in ["watchbell.toml:3:1:", "`title`", "watchbell.toml:6:", "overall", "watchbell.toml:9:", "watchbell.toml:10:1:", "`every`"] {
+        assert!(said(&output).contains(part), "{part}\n{}", said(&output));
+    }
+    for command in ["run", "once", "build", "probe"] {
+        assert_eq!(watchbell(folder.path(), &[command]).status.code(), Some(2), "{command}");
+    }
+    let missing = watchbell(folder.path(), &["--config", "nowhere.toml", "check"]);
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(said(&missing).contains("nowhere.toml"));
+    assert_eq!(watchbell(folder.path(), &["frobnicate"]).status.code(), Some(2));
+}
+
+#[test]
+fn one_pass_finds_publishes_and_tells() {
+    let folder = folder();
+    let folder = folder.path();
+    let target = Target::start();
+    let email = "[email]\nfrom = \"status@example.org\"\nsmtp = \"dir:mails\"";
+    write_config(folder, free_address(), email, &[("api", format!("http = \"http://{}/\"", target.address))]);
+    ok(folder, &["subscriber", "add", "ann@example.org"]);
+    ok(folder, &["once"]);
+    let index = || fs::read_to_string(folder.join("public/index.html")).unwrap();
+    assert!(index().contains("All services are operational"));
+    target.answers(503);
+    ok(folder, &["once"]);
+    assert!(index().contains("Api is down"), "{}", index());
+    assert_eq!(fs::read_dir(folder.join("mails")).unwrap().count(), 1);
+    target.answers(200);
+    ok(folder, &["once"]);
+    assert!(index().contains("All services are operational"));
+    assert_eq!(fs::read_dir(folder.join("mails")).unwrap().count(), 2);
+
+    // The same site comes out of the store alone.
+    let built = index();
+    fs::remove_dir_all(folder.join("public")).unwrap();
+    ok(folder, &["build"]);
+    let strip = |page: &str| page.lines().filter(|line| !line.contains("UTC") && !line.contains("fresh-until")).collect::<String>();
+    assert_eq!(strip(&index()), strip(&built));
+    let list = ok(folder, &["incident", "list"]);
+    let id = list.lines().nth(1).unwrap().split(' ').next().unwrap();
+    let story = ok(folder, &["incident", "show", id]);
+    assert!(story.contains("resolved") && story.contains("HTTP 503"), "{story}");
+    let shown = json(folder, &["incident", "show", id, "--json"]);
+    assert!(!shown["decisions"].as_array().unwrap().is_empty());
+    assert!(shown["services"][0]["downtime_s"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn subscribers_come_and_go_by_hand_and_by_file() {
+    let folder = folder();
+    let folder = folder.path();
+    write_config(folder, free_address(), "", &[("api", "tcp = \"127.0.0.1:1\"".to_owned())]);
+    ok(folder, &["subscriber", "add", "ann@example.org", "--service", "api", "--kind", "incidents"]);
+    assert_eq!(watchbell(folder, &["subscriber", "add", "ann@nowhere"]).status.code(), Some(2));
+    assert_eq!(watchbell(folder, &["subscriber", "add", "a@example.org", "--service", "apii"]).status.code(), Some(2));
+    fs::write(folder.join("bad.csv"), "email\nben@example.org\nnot an address\n").unwrap();
+    let output = watchbell(folder, &["subscriber", "import", "bad.csv"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("bad.csv:3"), "{}", said(&output));
+    assert_eq!(json(folder, &["subscriber", "list", "--json"]).as_array().unwrap().len(), 1, "nobody was added");
+    fs::write(folder.join("good.csv"), "email\nben@example.org\nann@example.org\n").unwrap();
+    ok(folder, &["subscriber", "import", "good.csv"]);
+    let csv = ok(folder, &["subscriber", "export"]);
+    assert!(csv.contains("ben@example.org") && csv.contains("ann@example.org"), "{csv}");
+    ok(folder, &["subscriber", "remove", "ben@example.org"]);
+    assert_eq!(watchbell(folder, &["subscriber", "remove", "ben@example.org"]).status.code(), Some(1));
+    fs::write(folder.join("all.csv"), &csv).unwrap();
+    ok(folder, &["subscriber", "import", "all.csv"]);
+    let mut before: Vec<&str> = csv.lines().skip(1).map(|line| line.split(',').next().unwrap()).collect();
+    let after = ok(folder, &["subscriber", "export"]);
+    let mut after: Vec<&str> = after.lines().skip(1).map(|line| line.split(',').next().unwrap()).collect();
+    before.sort_unstable();
+    after.sort_unstable();
+    assert_eq!(before, after);
+    ok(folder, &["subscriber", "forget", "ann@example.org"]);
+}
+
+#[test]
+fn a_store_is_backed_up_restored_checked_and_compacted() {
+    let folder = folder();
+    let folder = folder.path();
+    write_config(folder, free_address(), "", &[("api", "tcp = \"127.0.0.1:1\"".to_owned())]);
+    ok(folder, &["subscriber", "add", "ann@example.org"]);
+    ok(folder, &["store", "backup", "copy.db"]);
+    assert_eq!(watchbell(folder, &["store", "backup", "copy.db"]).status.code(), Some(3), "nothing is overwritten");
+    ok(folder, &["subscriber", "add", "ben@example.org"]);
+    ok(folder, &["store", "restore", "copy.db"]);
+    let list = ok(folder, &["subscriber", "list"]);
+    assert!(list.contains("ann@") && !list.contains("ben@"), "{list}");
+    ok(folder, &["store", "verify"]);
+    ok(folder, &["store", "compact"]);
+    fs::write(folder.join("garbage.db"), "not a database at all, whatever its name says".repeat(100)).unwrap();
+    assert_eq!(watchbell(folder, &["store", "restore", "garbage.db"]).status.code(), Some(3));
+    assert!(ok(folder, &["subscriber", "list"]).contains("ann@"), "a bad backup changes nothing");
+}
+
+#[test]
+fn completions_and_schemas_are_printed() {
+    let folder = folder();
+    assert!(ok(folder.path(), &["completions", "bash"]).contains("watchbell"));
+    assert!(json(folder.path(), &["schema", "config"])["properties"]["site"].is_object());
+    assert!(json(folder.path(), &["schema", "incident"])["properties"]["update"].is_object());
+}

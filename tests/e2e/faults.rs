@@ -1,0 +1,161 @@
+//! What goes wrong around the daemon, and costs nothing.
+
+use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt, process::Command, time::Duration};
+
+use super::{SOON, await_status, incidents, write_config};
+use crate::skip;
+use crate::support::{
+    daemon::{Daemon, folder, free_address, ok, wait_for, watchbell},
+    http,
+    target::Target,
+};
+
+#[test]
+fn a_second_daemon_and_a_build_refuse_naming_the_first() {
+    let folder = folder();
+    let folder = folder.path();
+    let (target, listen) = (Target::start(), free_address());
+    write_config(folder, listen, "", &[("api", format!("http = \"http://{}/\"", target.address))]);
+    let _daemon = Daemon::start(folder, listen);
+    for command in ["run", "build", "once"] {
+        let output = watchbell(folder, &[command]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(3), "{command}: {said}");
+        assert!(said.contains("process "), "{command}: {said}");
+    }
+    ok(folder, &["subscriber", "add", "ann@example.org"]);
+    ok(folder, &["store", "backup", "copy.db"]);
+}
+
+#[test]
+fn a_port_in_use_is_reported_and_never_stops_probing() {
+    let folder = folder();
+    let folder = folder.path();
+    let target = Target::start();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = taken.local_addr().unwrap();
+    write_config(folder, listen, "", &[("api", format!("http = \"http://{}/\"", target.address))]);
+    let daemon = Daemon::spawn(folder, &["run"]);
+    wait_for("the site", SOON, || folder.join("public/index.html").exists().then_some(()));
+    wait_for("the complaint", SOON, || daemon.log().contains(&listen.to_string()).then_some(()));
+    target.answers(500);
+    wait_for("the incident", SOON, || (!incidents(folder).is_empty()).then_some(()));
+    drop(taken);
+    await_status(listen, "api", "major_outage");
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_leaves_the_old_site_and_probing_alone() {
+    if fs::metadata("/proc/self").is_ok_and(|meta| std::os::unix::fs::MetadataExt::uid(&meta) == 0) {
+        return unwritable_as_root();
+    }
+    let folder = folder();
+    let folder = folder.path();
+    let (target, listen) = (Target::start(), free_address());
+    write_config(folder, listen, "", &[("api", format!("http = \"http://{}/\"", target.address))]);
+    let daemon = Daemon::start(folder, listen);
+    await_status(listen, "api", "operational");
+    fs::set_permissions(folder.join("public"), fs::Permissions::from_mode(0o555)).unwrap();
+    target.answers(500);
+    wait_for("the complaint", SOON, || daemon.log().contains("not published").then_some(()));
+    wait_for("the incident", SOON, || (!incidents(folder).is_empty()).then_some(()));
+    fs::set_permissions(folder.join("public"), fs::Permissions::from_mode(0o755)).unwrap();
+    await_status(listen, "api", "major_outage");
+}
+
+/// Root may write into any folder, so the site's is replaced by a file.
+fn unwritable_as_root() {
+    let folder = folder();
+    let folder = folder.path();
+    let (target, listen) = (Target::start(), free_address());
+    write_config(folder, listen, "", &[("api", format!("http = \"http://{}/\"", target.address))]);
+    let daemon = Daemon::start(folder, listen);
+    await_status(listen, "api", "operational");
+    fs::rename(folder.join("public"), folder.join("aside")).unwrap();
+    fs::write(folder.join("public"), "in the way").unwrap();
+    target.answers(500);
+    wait_for("the complaint", SOON, || daemon.log().contains("not published").then_some(()));
+    wait_for("the incident", SOON, || (!incidents(folder).is_empty()).then_some(()));
+    fs::remove_file(folder.join("public")).unwrap();
+    fs::rename(folder.join("aside"), folder.join("public")).unwrap();
+    await_status(listen, "api", "major_outage");
+}
+
+/// A small file system of its own, gone with the value.
+struct SmallDisk(std::path::PathBuf);
+
+impl SmallDisk {
+    fn mount(at: &std::path::Path) -> Option<Self> {
+        fs::create_dir_all(at).unwrap();
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=3m", "tmpfs"]).arg(at).output().ok()?;
+        mounted.status.success().then(|| Self(at.to_owned()))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_full_disk_loses_nothing_and_is_survived() {
+    let folder = folder();
+    let folder = folder.path();
+    let Some(disk) = SmallDisk::mount(&folder.join("disk")) else { skip!("a small disk cannot be mounted (needs root)") };
+    let (target, listen) = (Target::start(), free_address());
+    let extra = "\n[store]\nurl = \"sqlite:disk/watchbell.db\"\nallow_volatile = true\n";
+    write_config(folder, listen, extra, &[("api", format!("http = \"http://{}/\"", target.address))]);
+    let daemon = Daemon::start(folder, listen);
+    await_status(listen, "api", "operational");
+    let mut filler = Vec::new();
+    for n in 0.. {
+        let path = disk.0.join(format!("filler{n}"));
+        if fs::write(&path, vec![1; 16 * 1024]).is_err() {
+            break;
+        }
+        filler.push(path);
+    }
+    target.answers(500);
+    wait_for("the complaint", SOON, || daemon.log().contains("the store cannot be written").then_some(()));
+    let health = wait_for("ill health", SOON, || http::get(listen, "/healthz").filter(|answer| answer.status == 503));
+    assert!(!health.text().contains("disk/"), "no path is shown: {}", health.text());
+    for path in filler {
+        fs::remove_file(path).unwrap();
+    }
+    await_status(listen, "api", "major_outage");
+    assert_eq!(incidents(folder).len(), 1);
+    assert!(daemon.terminate().0.success());
+    ok(folder, &["store", "verify"]);
+}
+
+#[test]
+fn a_store_that_is_none_or_newer_is_left_as_it_is() {
+    let folder = folder();
+    let folder = folder.path();
+    write_config(folder, free_address(), "", &[("api", "tcp = \"127.0.0.1:1\"".to_owned())]);
+    let garbage = "this is no database".repeat(500);
+    fs::write(folder.join("watchbell.db"), &garbage).unwrap();
+    for command in [&["run"][..], &["build"], &["subscriber", "list"], &["incident", "list"]] {
+        let output = watchbell(folder, command);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(3), "{command:?}: {said}");
+        assert!(said.contains("watchbell.db"), "{command:?}: {said}");
+    }
+    assert_eq!(fs::read_to_string(folder.join("watchbell.db")).unwrap(), garbage);
+}
+
+#[test]
+fn everything_that_is_watched_may_be_gone_at_the_start() {
+    let folder = folder();
+    let folder = folder.path();
+    let (a, b, listen) = (free_address(), free_address(), free_address());
+    let email = format!("[email]\nfrom = \"status@example.org\"\nsmtp = \"smtp://{}\"", free_address());
+    write_config(folder, listen, &email, &[("api", format!("http = \"http://{a}/\"")), ("db", format!("tcp = \"{b}\""))]);
+    ok(folder, &["subscriber", "add", "ann@example.org"]);
+    let daemon = Daemon::start(folder, listen);
+    await_status(listen, "api", "major_outage");
+    await_status(listen, "db", "major_outage");
+    let (status, took) = daemon.terminate();
+    assert!(status.success() && took < Duration::from_secs(5), "{status:?} {took:?}");
+}

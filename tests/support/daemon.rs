@@ -1,0 +1,131 @@
+//! The program under test: its commands, and the daemon as a process that can be killed.
+
+use std::{
+    fs,
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use super::http;
+
+/// The program.
+pub const WATCHBELL: &str = env!("CARGO_BIN_EXE_watchbell");
+
+/// A new folder on the disk of the checkout (a temporary one may be in memory, where the store
+/// refuses to live).
+pub fn folder() -> tempfile::TempDir {
+    tempfile::Builder::new().prefix("e2e").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
+}
+
+/// An address of loopback that was free a moment ago.
+pub fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// Runs a command of the program in `folder` to its end.
+pub fn watchbell(folder: &Path, args: &[&str]) -> Output {
+    Command::new(WATCHBELL).current_dir(folder).args(args).env_remove("RUST_LOG").output().unwrap()
+}
+
+/// Runs a command that must succeed, and returns what it printed.
+pub fn ok(folder: &Path, args: &[&str]) -> String {
+    let output = watchbell(folder, args);
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "watchbell {args:?}: {:?}\n{out}\n{err}", output.status);
+    out.into_owned()
+}
+
+/// What a command printed as JSON.
+pub fn json(folder: &Path, args: &[&str]) -> serde_json::Value {
+    serde_json::from_str(&ok(folder, args)).unwrap()
+}
+
+/// Asks again and again until there is an answer; fails if none comes in time.
+pub fn wait_for<T>(what: &str, limit: Duration, mut ask: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(began.elapsed() < limit, "in {limit:?} there was no {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A running daemon. Dropping it kills it, and prints its log if the test failed.
+pub struct Daemon {
+    child: Child,
+    /// Where its config lies.
+    pub folder: PathBuf,
+    log: PathBuf,
+}
+
+impl Daemon {
+    /// Starts `watchbell run` in `folder`, whose `watchbell.toml` exists, and waits until it
+    /// serves at `address`.
+    pub fn start(folder: &Path, address: SocketAddr) -> Self {
+        let daemon = Self::spawn(folder, &["run"]);
+        wait_for("answer from /healthz", Duration::from_secs(20), || {
+            http::get(address, "/healthz").filter(|answer| answer.status == 200)
+        });
+        daemon
+    }
+
+    /// Starts the program with these arguments and does not wait.
+    pub fn spawn(folder: &Path, args: &[&str]) -> Self {
+        let log = folder.join("log.txt");
+        let file = fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
+        let child = Command::new(WATCHBELL)
+            .current_dir(folder)
+            .args(args)
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().unwrap())
+            .stderr(file)
+            .spawn()
+            .unwrap();
+        Self { child, folder: folder.to_owned(), log }
+    }
+
+    /// What it said so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// SIGKILL.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Sends a signal by name, such as `HUP`.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// SIGTERM; the exit status and how long it took.
+    pub fn terminate(mut self) -> (ExitStatus, Duration) {
+        let began = Instant::now();
+        self.signal("TERM");
+        let status = self.child.wait().unwrap();
+        (status, began.elapsed())
+    }
+
+    /// The exit status, once it ends by itself.
+    pub fn ended(&mut self, limit: Duration) -> ExitStatus {
+        wait_for("end of the process", limit, || self.child.try_wait().unwrap())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- the daemon's log ---\n{}", fs::read_to_string(&self.log).unwrap_or_default());
+        }
+    }
+}
