@@ -80,7 +80,7 @@ struct Shower {
 impl Shower {
     fn new(config: &Config) -> Result<Self, Failure> {
         Ok(Self {
-            words: Words::load(&config.site.language)?,
+            words: Words::load(&config.site.language, config.site.templates.as_deref())?,
             names: Names::of(&config.rules),
             language: config.site.language.clone(),
             now: SystemClock::new().wall(),
@@ -90,7 +90,7 @@ impl Shower {
     fn shown(&self, incident: &incident::Incident, decisions: Vec<Decision>) -> Shown {
         Shown {
             id: incident.id.clone(),
-            title: self.words.incident_title(&incident.into(), &self.names),
+            title: self.words.incident_title(incident, &self.names),
             status: incident.status,
             impact: incident.impact,
             started_at: incident.started_at,
@@ -209,7 +209,7 @@ fn show(shower: &Shower, reader: &Reader, id: &IncidentId, json: bool) -> Outcom
 fn story(shower: &Shower, incident: &incident::Incident, shown: &Shown) -> Vec<String> {
     let mut lines: Vec<(Timestamp, String)> = Vec::new();
     for fact in &incident.facts {
-        lines.push((fact.at, shower.words.fact(&fact.what, &shower.names)));
+        lines.push((fact.at, shower.words.fact(fact, &shower.names)));
     }
     for update in &shown.updates {
         lines.push((update.at, format!("{}: {}", update.status, update.text.trim())));

@@ -24,13 +24,13 @@ const AT_MOST: SignedDuration = SignedDuration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(50);
 
 pub fn once(global: &Global) -> Outcome {
-    let config = load(global)?.config;
+    let config = Arc::new(load(global)?.config);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     runtime()?.block_on(pass(global, &config, &clock))?;
     Ok(())
 }
 
-async fn pass(global: &Global, config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<()> {
+async fn pass(global: &Global, config: &Arc<Config>, clock: &Arc<dyn Clock>) -> anyhow::Result<()> {
     let Opened { lock, mut store, world } = daemon::open(config, &**clock)?;
     let began_at = clock.wall();
     let until = began_at.saturating_add(AT_MOST)?;
@@ -74,22 +74,23 @@ async fn judge_until_decided(
     clock: &Arc<dyn Clock>,
     until: Timestamp,
 ) -> anyhow::Result<()> {
-    let prober = Arc::new(Prober::new()?);
+    let prober = Prober::new(Arc::clone(clock));
     let bounds = Bounds::of_process();
-    let mut probes: JoinSet<(CheckKey, outcome::Outcome)> = JoinSet::new();
+    let mut probes: JoinSet<Option<(CheckKey, outcome::Outcome)>> = JoinSet::new();
     loop {
         let now = clock.wall();
         engine.tick(now);
         for due in engine.take_due(now) {
-            let Some(check) = engine.rules().check(&due.check).cloned() else {
+            let Some(service) = engine.service_of(&due.check) else {
                 engine.gave_up(&due.check, now);
                 continue;
             };
-            let (bounds, prober, clock) = (bounds.clone(), Arc::clone(&prober), Arc::clone(clock));
+            let (bounds, prober, clock) = (bounds.clone(), prober.clone(), Arc::clone(clock));
             probes.spawn(async move {
+                let check = service.checks.iter().find(|check| check.id == due.check.check)?;
                 let _permit = bounds.start(check.probe.host(), due.priority).await;
-                let outcome = prober.probe(&check, clock.wall()).await;
-                (due.check, outcome)
+                let outcome = prober.probe(check, clock.wall()).await;
+                Some((due.check, outcome))
             });
         }
         if let Some(commit) = engine.take_commit(now) {
@@ -99,7 +100,7 @@ async fn judge_until_decided(
             return Ok(());
         }
         tokio::select! {
-            Some(Ok((check, outcome))) = probes.join_next() => engine.finished(check, outcome, clock.wall()),
+            Some(Ok(Some((check, outcome)))) = probes.join_next() => engine.finished(check, outcome, clock.wall()),
             () = tokio::time::sleep(LOOK) => {}
         }
     }

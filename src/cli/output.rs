@@ -1,8 +1,10 @@
 //! Writing to the terminal: results to stdout, talk to stderr, tables that align.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
+
+use crate::store::maintenance::Progress;
 
 /// Says something to the operator.
 pub fn say(text: &str) {
@@ -49,6 +51,21 @@ pub fn print_table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) -> 
     };
     print(&line(&heading.map(str::to_uppercase)))?;
     rows.iter().try_for_each(|row| print(&line(row)))
+}
+
+/// Shows how far something long has come, on a terminal and nowhere else.
+pub fn progress() -> impl FnMut(Progress) {
+    let is_shown = io::stderr().is_terminal();
+    let mut shown = None;
+    move |progress: Progress| {
+        let percent = progress.done.saturating_mul(100).checked_div(progress.total).unwrap_or(100);
+        if is_shown && shown != Some(percent) {
+            shown = Some(percent);
+            let end = if percent >= 100 { "\r     \r" } else { "" };
+            // A terminal that went away need not be told.
+            let _ = write!(io::stderr().lock(), "\r{percent:3} %{end}");
+        }
+    }
 }
 
 /// How many columns a cell takes: colour takes none.

@@ -49,8 +49,7 @@ pub fn probe(global: &Global, args: &Probe) -> Outcome {
         let known = config.service_ids().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         return Err(Failure::Usage(format!("there is no service `{unknown}`; there are: {known}")));
     }
-    let words = Words::load(&config.site.language)?;
-    let clock = SystemClock::new();
+    let words = Words::load(&config.site.language, config.site.templates.as_deref())?;
     let checks: Vec<_> = config
         .rules
         .services
@@ -58,11 +57,12 @@ pub fn probe(global: &Global, args: &Probe) -> Outcome {
         .filter(|service| args.services.is_empty() || args.services.contains(&service.id))
         .flat_map(|service| service.enabled_checks())
         .collect();
-    let prober = Arc::new(Prober::new()?);
-    let rows: Vec<Row> = runtime()?.block_on(
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let rows: Vec<Row> = runtime()?.block_on(async {
+        let prober = Prober::new(Arc::clone(&clock));
         stream::iter(checks)
             .map(|(key, check)| {
-                let prober = Arc::clone(&prober);
+                let prober = prober.clone();
                 let (clock, words) = (&clock, &words);
                 async move {
                     let outcome = prober.probe(check, clock.wall()).await;
@@ -79,8 +79,9 @@ pub fn probe(global: &Global, args: &Probe) -> Outcome {
                 }
             })
             .buffered(AT_ONCE)
-            .collect(),
-    );
+            .collect()
+            .await
+    });
     if args.json {
         return Ok(output::print_json(&rows)?);
     }

@@ -31,30 +31,39 @@ pub enum StoreCommand {
 
 pub fn store(global: &Global, command: &StoreCommand) -> Outcome {
     let config = load(global)?.config.store;
+    let now = SystemClock::new().wall();
+    let mut progress = output::progress();
     match command {
         StoreCommand::Backup { to } => {
-            let pages = maintenance::backup(&config, to, &mut |_, _| {})?;
-            output::say(&format!("{}: {pages} bytes, and its key beside it", to.display()));
+            let backup = maintenance::backup(&config, to, &mut progress)?;
+            let key = if backup.key.is_some() { ", and its key beside it" } else { "" };
+            output::say(&format!("{}: {} bytes{key}", to.display(), backup.bytes));
         }
         StoreCommand::Restore { from } => {
-            let kept = maintenance::restore(&config, from)?;
+            let restored = maintenance::restore(&config, from, now, &mut progress)?;
             output::say(&format!("{} is restored", config.path.display()));
-            if let Some(kept) = kept {
-                output::say(&format!("what was there before is in {}", kept.display()));
+            if let Some(before) = restored.before {
+                output::say(&format!("what was there before is in {}", before.display()));
+            }
+            if restored.dropped > 0 {
+                output::say(&format!("{} messages that waited in the backup are not sent: they are past", restored.dropped));
+            }
+            if !restored.has_key {
+                output::say("the backup has no key beside it: links in old mails work only if the key was the same");
             }
         }
         StoreCommand::Verify => {
-            let faults = maintenance::verify(&config)?;
-            if faults.is_empty() {
-                output::print(&format!("{}: sound", config.path.display()))?;
-            } else {
-                faults.iter().try_for_each(|fault| output::print(fault))?;
+            let report = maintenance::verify(&config.path, &mut progress)?;
+            report.notes.iter().chain(&report.problems).try_for_each(|line| output::print(line))?;
+            if !report.problems.is_empty() {
                 return Err(Failure::Bad);
             }
+            let counts: Vec<String> = report.counts.iter().map(|(what, count)| format!("{count} {what}")).collect();
+            output::print(&format!("{}: sound ({})", config.path.display(), counts.join(", ")))?;
         }
         StoreCommand::Compact => {
-            let now = SystemClock::new().wall();
-            let freed = maintenance::compact(&mut Store::open(&config, now)?)?;
+            let done = maintenance::compact(&mut Store::open(&config, now)?, now, &mut progress)?;
+            let freed = done.before.saturating_sub(done.after);
             output::say(&format!("{}: {freed} bytes given back", config.path.display()));
         }
     }

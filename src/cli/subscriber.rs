@@ -1,7 +1,12 @@
 //! `watchbell subscriber list|add|remove|forget|import|export`.
 
-use std::{fs::File, io, path::PathBuf};
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::PathBuf,
+};
 
+use anyhow::Context;
 use clap::{Subcommand, ValueEnum};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -14,7 +19,7 @@ use crate::{
         GroupId, Impact, ServiceId, SubscriberId,
         subscriber::{self, Address, SubscriberState, Wants},
     },
-    store::{Store, csv},
+    store::{Filter, Store, csv},
 };
 
 /// Look at and change who is told.
@@ -145,8 +150,8 @@ pub fn subscriber(global: &Global, command: &Subscriber) -> Outcome {
                 created_at: now,
                 confirmed_at: Some(now),
             };
-            let was_known = store.add_subscriber(&new)?.was_known();
-            output::say(if was_known { "known already: the choice is replaced" } else { "added" });
+            let is_new = store.add_subscriber(&new)?.is_new;
+            output::say(if !is_new { "known already: the choice is replaced" } else { "added" });
             if config.email.is_none() {
                 output::say("note: without `[email]` in the config nobody can be written to");
             }
@@ -157,33 +162,45 @@ pub fn subscriber(global: &Global, command: &Subscriber) -> Outcome {
             answer(removed, "removed")
         }
         Subscriber::Forget { address } => {
-            let forgotten = store.forget_address(&parse(address)?)?;
+            let forgotten = store.forget(&parse(address)?, now)?;
             answer(forgotten, "forgotten")
         }
         Subscriber::Import { file, skip_bad } => {
-            let read: Box<dyn io::Read> =
-                if file.as_os_str() == "-" { Box::new(io::stdin()) } else { Box::new(File::open(file)?) };
-            let parsed = csv::read(read, now, &mut random)?;
-            for error in &parsed.errors {
-                output::say(&format!("{}:{error}", file.display()));
+            let mut bytes = Vec::new();
+            let read = if file.as_os_str() == "-" {
+                io::stdin().lock().read_to_end(&mut bytes)
+            } else {
+                File::open(file).and_then(|mut file| file.read_to_end(&mut bytes))
+            };
+            read.with_context(|| format!("{} cannot be read", file.display()))?;
+            let complain = |errors: &[csv::LineError]| {
+                errors.iter().for_each(|error| output::say(&format!("{}:{}: {}", file.display(), error.line, error.what)));
+            };
+            let done = match csv::import(&mut store, &bytes, &config.rules, *skip_bad, now) {
+                Ok(done) => done,
+                Err(csv::ImportError::Lines(errors)) => {
+                    complain(&errors);
+                    output::say("nobody was added: correct the file, or use --skip-bad");
+                    return Err(Failure::Bad);
+                }
+                Err(error) => return Err(error.into()),
+            };
+            complain(&done.skipped);
+            if !done.ignored_columns.is_empty() {
+                output::say(&format!("columns not used: {}", done.ignored_columns.join(", ")));
             }
-            if !parsed.errors.is_empty() && !skip_bad {
-                output::say("nobody was added: correct the file, or use --skip-bad");
-                return Err(Failure::Bad);
-            }
-            let done = store.import_subscribers(&parsed.subscribers)?;
-            output::say(&format!("{} added, {} known already, {} bad", done.added, done.known, parsed.errors.len()));
+            output::say(&format!("{} added, {} known already, {} bad", done.added, done.updated, done.skipped.len()));
             Ok(())
         }
         Subscriber::Export => {
-            csv::write(io::stdout().lock(), &store.subscribers(None)?)?;
+            csv::export(&store, &Filter::default(), io::stdout().lock())?;
             Ok(())
         }
     }
 }
 
 fn list(store: &Store, state: Option<SubscriberState>, json: bool) -> Outcome {
-    let subscribers = store.subscribers(state)?;
+    let subscribers = store.subscribers(&Filter { state, ..Filter::default() })?;
     if json {
         let rows: Vec<Row<'_>> = subscribers
             .iter()

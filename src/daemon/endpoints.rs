@@ -30,7 +30,7 @@ impl Exits {
         let mut desk = self.desk.lock().unwrap_or_else(PoisonError::into_inner);
         let (store, key) = match &mut *desk {
             Some(desk) => desk,
-            none => none.insert((Store::open(&self.config, now)?, Key::load(&self.config)?)),
+            none => none.insert((Store::open(&self.config, now)?, Key::open(&self.config)?)),
         };
         if let Some(subscriber) = key.check_unsubscribe(token)
             && store.remove_subscriber(&subscriber, now)?

@@ -2,12 +2,12 @@
 //! time and outcomes are handed to. It touches nothing, so a simulation can drive it as well as
 //! the daemon does.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    domain::{CheckKey, incident::{Incident, Origin}, note::Note, outcome::Outcome, service::Rules},
+    domain::{CheckKey, incident::{Incident, Origin}, note::Note, outcome::Outcome, service::{Rules, Service}},
     judge::{self, Input, Priority, Request, Step, World},
     schedule::{Due, Schedule},
     store::{Commit, Sample},
@@ -22,6 +22,8 @@ const MAX_SAMPLES: usize = 200_000;
 #[derive(Debug)]
 pub struct Engine {
     rules: Arc<Rules>,
+    /// Where each check stands: the service it belongs to.
+    services: HashMap<CheckKey, Arc<Service>>,
     world: World,
     schedule: Schedule,
     commit: Commit,
@@ -39,10 +41,11 @@ impl Engine {
     pub fn new(rules: Arc<Rules>, world: World, mut schedule: Schedule, now: Timestamp) -> Self {
         schedule.set(&rules, now);
         let mut engine = Self {
+            services: by_check(&rules),
             rules,
             world,
             schedule,
-            commit: Commit::default(),
+            commit: Commit::new(now),
             urgent: false,
             oldest_unwritten_at: None,
             dropped_samples: 0,
@@ -59,6 +62,25 @@ impl Engine {
         &self.rules
     }
 
+    /// The service that a check belongs to; `None` if the check is gone or switched off.
+    #[must_use]
+    pub fn service_of(&self, check: &CheckKey) -> Option<Arc<Service>> {
+        self.services.get(check).cloned()
+    }
+
+    /// Asks for a probe of every check now, rather than at its turn.
+    pub fn ask_all(&mut self, now: Timestamp) {
+        for check in self.services.keys() {
+            self.schedule.request(check, now, Priority::Regular);
+        }
+    }
+
+    /// Whether no verdict is pending and no news waits for others to join.
+    #[must_use]
+    pub fn is_decided(&self, now: Timestamp) -> bool {
+        self.world.is_decided(now)
+    }
+
     /// What is known now.
     #[must_use]
     pub fn world(&self) -> &World {
@@ -68,6 +90,7 @@ impl Engine {
     /// Puts other rules in force, keeping all that still applies.
     pub fn set_rules(&mut self, rules: Arc<Rules>, now: Timestamp) {
         self.schedule.set(&rules, now);
+        self.services = by_check(&rules);
         self.rules = rules;
         self.step(Input::Rules, now);
     }
@@ -85,7 +108,7 @@ impl Engine {
             self.schedule.request(&check, now, Priority::Recheck);
             return;
         }
-        if self.rules.check(&check).is_none() {
+        if !self.services.contains_key(&check) {
             return; // removed by a reload while it was under way
         }
         if self.commit.samples.len() < MAX_SAMPLES {
@@ -137,7 +160,7 @@ impl Engine {
     pub fn take_all(&mut self, now: Timestamp) -> Commit {
         self.urgent = false;
         self.oldest_unwritten_at = None;
-        let mut commit = std::mem::take(&mut self.commit);
+        let mut commit = std::mem::replace(&mut self.commit, Commit::new(now));
         commit.at = now;
         commit.world = self.world.take_dirty();
         commit
@@ -169,4 +192,12 @@ impl Engine {
             self.commit.steps.push(step);
         }
     }
+}
+
+fn by_check(rules: &Rules) -> HashMap<CheckKey, Arc<Service>> {
+    let keys = |service: &Arc<Service>| {
+        let service = Arc::clone(service);
+        service.enabled_checks().map(|(key, _)| (key, Arc::clone(&service))).collect::<Vec<_>>()
+    };
+    rules.services.iter().flat_map(keys).collect()
 }

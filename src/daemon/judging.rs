@@ -19,12 +19,12 @@ use crate::{
         incident::Incident,
         note::Note,
         outcome::Outcome,
-        service::{Check, Rules},
+        service::{Rules, Service},
     },
     judge::Priority,
     probe::{Bounds, Prober},
     store::Commit,
-    web::metrics::Metrics,
+    web::Metrics,
 };
 
 /// The longest pause between two looks at the clock; a much longer gap means that we stood still.
@@ -46,7 +46,7 @@ pub struct Judging {
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
     /// Makes the probes.
-    pub prober: Arc<Prober>,
+    pub prober: Prober,
     /// What others ask.
     pub orders: mpsc::Receiver<Order>,
     /// To the writer.
@@ -81,10 +81,10 @@ pub async fn run(mut engine: Engine, mut task: Judging) {
         engine.tick(now);
         for due in engine.take_due(now) {
             let lag = Duration::try_from(now.duration_since(due.due_at)).unwrap_or_default();
-            match engine.rules().check(&due.check).cloned() {
-                Some(check) => {
+            match engine.service_of(&due.check) {
+                Some(service) => {
                     task.metrics.begun(lag);
-                    task.start(&mut probes, &bounds, due.check, check, due.priority);
+                    task.start(&mut probes, &bounds, due.check, service, due.priority);
                 }
                 None => engine.gave_up(&due.check, now),
             }
@@ -123,14 +123,16 @@ pub async fn run(mut engine: Engine, mut task: Judging) {
 }
 
 impl Judging {
-    fn start(&self, probes: &mut JoinSet<Ended>, bounds: &Bounds, key: CheckKey, check: Arc<Check>, priority: Priority) {
-        let (bounds, prober, clock) = (bounds.clone(), Arc::clone(&self.prober), Arc::clone(&self.clock));
+    fn start(&self, probes: &mut JoinSet<Ended>, bounds: &Bounds, key: CheckKey, service: Arc<Service>, priority: Priority) {
+        let (bounds, prober, clock) = (bounds.clone(), self.prober.clone(), Arc::clone(&self.clock));
         probes.spawn(async move {
             let probe = async {
+                let check = service.checks.iter().find(|check| check.id == key.check)?;
                 let _permit = bounds.start(check.probe.host(), priority).await;
-                prober.probe(&check, clock.wall()).await
+                Some(prober.probe(check, clock.wall()).await)
             };
-            (key, AssertUnwindSafe(probe).catch_unwind().await.ok())
+            let outcome = AssertUnwindSafe(probe).catch_unwind().await;
+            (key, outcome.ok().flatten())
         });
     }
 

@@ -27,10 +27,11 @@ use crate::{
     config::{Config, Loaded, MailTransport},
     fsio,
     judge::World,
-    probe::{ProbeError, Prober},
+    notify::operator::Desk,
+    probe::Prober,
     schedule::Schedule,
     store::{Store, StoreError},
-    web::metrics::Metrics,
+    web::Metrics,
 };
 
 pub mod complaints;
@@ -40,7 +41,6 @@ pub mod engine;
 pub mod health;
 pub mod judging;
 pub mod noting;
-pub mod operator;
 pub mod publishing;
 pub mod reloading;
 pub mod serving;
@@ -60,9 +60,6 @@ pub enum DaemonError {
     /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Nothing can be probed.
-    #[error(transparent)]
-    Probe(#[from] ProbeError),
     /// What the store says of the past cannot be understood.
     #[error("the state in the store cannot be read: {0}")]
     World(#[from] crate::judge::RestoreError),
@@ -116,7 +113,7 @@ pub fn open(config: &Config, clock: &dyn Clock) -> Result<Opened, DaemonError> {
     let lock = Store::hold(&config.store)?;
     let mut store = Store::open(&config.store, clock.wall())?;
     store.set_services(&config.rules)?;
-    let world = World::restore(seed()?, store.world()?)?;
+    let world = World::restore(seed()?, store.world()?.into_iter())?;
     Ok(Opened { lock, store, world })
 }
 
@@ -157,11 +154,10 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
     let Options { loaded, clock, shutdown, announce, signals } = options;
     let config = Arc::new(loaded.config);
     let Opened { lock, store, world } = open(&config, &*clock)?;
-    let prober = Arc::new(Prober::new()?);
+    let prober = Prober::new(Arc::clone(&clock));
     let metrics = Arc::new(Metrics::new());
     let health = Arc::new(health::Health::default());
-    let (operator, operator_mail) = operator::channel();
-    let operator = Arc::new(operator);
+    let desk = Desk::new();
     let (orders, orders_rx) = mpsc::channel(64);
     let (commits, commits_rx) = mpsc::channel(COMMITS_WAITING);
     let (opened, opened_rx) = mpsc::unbounded_channel();
@@ -213,7 +209,7 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
             config: config_rx.clone(),
             bell: bell_rx.clone(),
             health: Arc::clone(&health),
-            operator: Arc::clone(&operator),
+            desk: desk.clone(),
             metrics: Arc::clone(&metrics),
             shutdown: shutdown.clone(),
         }),
@@ -224,7 +220,7 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
             clock: Arc::clone(&clock),
             config: config_rx.clone(),
             bell: bell_rx,
-            operator_mail,
+            desk: desk.clone(),
             metrics: Arc::clone(&metrics),
             shutdown: shutdown.clone(),
         }),
@@ -236,7 +232,7 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
             config: config_rx.clone(),
             orders: orders.clone(),
             opened: opened_rx,
-            operator: Arc::clone(&operator),
+            desk: desk.clone(),
             metrics: Arc::clone(&metrics),
             shutdown: shutdown.clone(),
         }),
@@ -249,7 +245,7 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
             text_hash: loaded.text_hash,
             config: config_tx,
             orders,
-            operator: Arc::clone(&operator),
+            desk: desk.clone(),
             metrics: Arc::clone(&metrics),
             hangups,
             shutdown: shutdown.clone(),

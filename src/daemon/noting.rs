@@ -13,13 +13,14 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{complaints::{Complaints, Speak}, judging::Order, operator::Operator};
+use super::{complaints::{Complaints, Speak}, judging::Order};
 use crate::{
     clock::Clock,
     config::Config,
     domain::incident::Incident,
     notes::{self, Folder, Known},
-    web::metrics::Metrics,
+    notify::operator::{Desk, Notice},
+    web::Metrics,
 };
 
 /// Between two looks at the folder. Editors need no more than this to be heard within two seconds,
@@ -36,8 +37,8 @@ pub struct Noting {
     pub orders: mpsc::Sender<Order>,
     /// Automatic incidents that need a file.
     pub opened: mpsc::UnboundedReceiver<Incident>,
-    /// Tells the operator.
-    pub operator: Arc<Operator>,
+    /// What the operator should know.
+    pub desk: Desk,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Ends the task.
@@ -84,14 +85,13 @@ pub async fn run(mut task: Noting) {
             let text = problem.to_string();
             if let Speak::Now { repeated } = complaints.about(&topic, &text, task.clock.wall()) {
                 tracing::warn!(repeated, "a note is not used as it is now, its last good version stays\n{text}");
-                if !broken.contains(&topic) {
-                    task.operator.tell("A note has an error", &text);
-                }
+                task.desk.tell(Notice::new(topic.clone(), "A note has an error", &text), task.clock.wall());
             }
             still_broken.insert(topic);
         }
         for topic in broken.difference(&still_broken) {
             complaints.settled(topic);
+            task.desk.settle(topic);
             tracing::info!("{topic} is good again");
         }
         broken = still_broken;

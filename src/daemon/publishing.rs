@@ -7,13 +7,14 @@ use jiff::Timestamp;
 use tokio::{sync::watch, task::spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
-use super::{complaints::{Complaints, Speak}, health::Health, operator::Operator};
+use super::{complaints::{Complaints, Speak}, health::Health};
 use crate::{
     clock::Clock,
     config::Config,
+    notify::operator::{Desk, Notice},
     site::{Published, Publisher, SiteError},
     store::{Reader, Store, StoreError},
-    web::metrics::Metrics,
+    web::Metrics,
 };
 
 /// Rings within this are one.
@@ -44,8 +45,8 @@ pub struct Publishing {
     pub bell: watch::Receiver<u64>,
     /// For `/healthz`.
     pub health: Arc<Health>,
-    /// Tells the operator.
-    pub operator: Arc<Operator>,
+    /// What the operator should know.
+    pub desk: Desk,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Ends the task, after one last publish.
@@ -109,6 +110,7 @@ pub async fn run(mut task: Publishing) {
                 task.health.publishing_works();
                 task.metrics.published(task.clock.elapsed().since(began));
                 if complaints.settled("publishing") {
+                    task.desk.settle("publishing");
                     tracing::info!("the site is published again");
                 }
                 tracing::debug!(written = published.written, removed = published.removed, "published");
@@ -118,7 +120,8 @@ pub async fn run(mut task: Publishing) {
                 task.health.publishing_failed(&text);
                 if let Speak::Now { repeated } = complaints.about("publishing", &text, now) {
                     tracing::error!(repeated, "the site is not published, the old one stays: {text}");
-                    task.operator.tell("The site is not published", &format!("The old site stays as it is. {text}"));
+                    let text = format!("The old site stays as it is. {text}");
+                    task.desk.tell(Notice::new("publishing", "The site is not published", &text), now);
                 }
                 retry = Some(retry.map_or(FIRST_RETRY, |pause| (pause * 2).min(POLL)));
                 desk.reader = None;

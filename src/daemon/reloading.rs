@@ -14,7 +14,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{judging::Order, operator::Operator};
+use super::judging::Order;
 use crate::{
     clock::{Clock, Elapsed},
     config::{
@@ -22,8 +22,9 @@ use crate::{
         reload::{self, Verdict},
     },
     domain::diagnostic::Diagnostic,
+    notify::operator::{Desk, Notice},
     store::Store,
-    web::metrics::Metrics,
+    web::Metrics,
 };
 
 /// Between two looks at the file. Looking also works where file system events do not.
@@ -43,8 +44,8 @@ pub struct Reloading {
     pub config: watch::Sender<Arc<Config>>,
     /// To the judge.
     pub orders: mpsc::Sender<Order>,
-    /// Tells the operator.
-    pub operator: Arc<Operator>,
+    /// What the operator should know.
+    pub desk: Desk,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// SIGHUP was received.
@@ -109,7 +110,8 @@ impl Reloading {
         self.metrics.config_valid(false);
         let text = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n\n");
         tracing::error!("the changed config is not used, the old one stays in force\n{text}");
-        self.operator.tell("The config has errors", &format!("The old config stays in force.\n\n{text}"));
+        let text = format!("The old config stays in force.\n\n{text}");
+        self.desk.tell(Notice::new("config", "The config has errors", &text), self.clock.wall());
     }
 
     async fn take(&mut self, loaded: Loaded, by_signal: bool) {
@@ -122,7 +124,7 @@ impl Reloading {
                     removed.len()
                 );
                 tracing::warn!("{text}");
-                self.operator.tell("The config waits for SIGHUP", &text);
+                self.desk.tell(Notice::new("config", "The config waits for SIGHUP", &text), self.clock.wall());
                 return;
             }
             _ => {}
@@ -147,6 +149,7 @@ impl Reloading {
             return;
         }
         tracing::info!(services = config.rules.services.len(), "config loaded");
+        self.desk.settle("config");
         self.config.send_replace(config);
         self.metrics.config_valid(true);
     }

@@ -26,6 +26,8 @@ mod turn;
 mod uptime;
 mod world;
 
+use std::fmt;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -74,6 +76,15 @@ pub struct Step {
     pub decisions: Vec<Decision>,
     /// What the judge cannot do itself.
     pub requests: Vec<Request>,
+}
+
+impl Step {
+    /// Whether anyone but the operator's log could tell that it happened.
+    #[must_use]
+    pub fn changes_something(&self) -> bool {
+        let Self { incidents, events, amended, spans, services, decisions: _, requests: _ } = self;
+        !(incidents.is_empty() && events.is_empty() && amended.is_empty() && spans.is_empty() && services.is_empty())
+    }
 }
 
 /// Takes one input at `at`: changes `world`, and says all that follows.
@@ -163,6 +174,30 @@ pub enum Reason {
     NoLongerMonitored,
     /// The result says nothing about the target.
     NotCounted,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BelowThreshold { seen, needed } => write!(f, "not yet decided: {seen} of {needed} probes agree"),
+            Self::Down { probes } => write!(f, "down: {probes} probes in a row failed"),
+            Self::Up { probes } => write!(f, "up: {probes} probes in a row succeeded"),
+            Self::Degraded { probes } => write!(f, "slow: {probes} probes in a row took too long"),
+            Self::Blip { seen } => write!(f, "nothing: it was good again after {seen} failed"),
+            Self::Opened => f.write_str("a new incident"),
+            Self::Joined => f.write_str("part of this incident"),
+            Self::JoinedCascade { root } => write!(f, "part of this incident: it goes back to {root}"),
+            Self::JoinedRelated => f.write_str("part of this incident: related, and at the same time"),
+            Self::JoinedStorm { services } => write!(f, "part of this incident: {services} services fail at once"),
+            Self::Reopened => f.write_str("failing again: the incident goes on"),
+            Self::Resolved => f.write_str("over: everything affected is back"),
+            Self::WaitsForOperator => f.write_str("everything is back; its note leaves the end to the operator"),
+            Self::StillDown => f.write_str("the operator says it is over, but a check is still down"),
+            Self::NoRecentData => f.write_str("nobody has looked for too long"),
+            Self::NoLongerMonitored => f.write_str("no longer in the config"),
+            Self::NotCounted => f.write_str("not counted: the result says nothing about the target"),
+        }
+    }
 }
 
 /// What the judge cannot do itself.

@@ -229,6 +229,13 @@ impl World {
         self.live().map(|case| &case.incident).filter(|incident| incident.is_open() && !incident.withdrawn)
     }
 
+    /// Whether no verdict is pending, and no event waits for others to join it.
+    #[must_use]
+    pub fn is_decided(&self, now: Timestamp) -> bool {
+        !self.checks.values().any(CheckState::is_pending)
+            && self.cases.values().flat_map(|case| &case.unsealed).all(|event| event.is_sealed(now))
+    }
+
     /// The incident of that name or alias.
     #[must_use]
     pub fn incident(&self, id: &IncidentId) -> Option<&Incident> {

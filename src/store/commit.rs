@@ -36,6 +36,12 @@ impl Commit {
         Self { at, steps: Vec::new(), world: Vec::new(), samples: Vec::new() }
     }
 
+    /// Whether any of its steps changed something that people could see.
+    #[must_use]
+    pub fn changes_something(&self) -> bool {
+        self.steps.iter().any(Step::changes_something)
+    }
+
     /// Whether there is nothing to write.
     #[must_use]
     pub fn is_empty(&self) -> bool {

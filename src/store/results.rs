@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::{latency, row::At, service_no};
 use crate::domain::{
     CheckKey, ServiceId,
-    outcome::{CheckResult, Class},
+    outcome::{CheckResult, Class, Outcome},
 };
 
 /// One result of one check.
@@ -27,6 +27,20 @@ pub struct Sample {
     pub latency_us: u32,
     /// Why it was not up.
     pub class: Option<Class>,
+}
+
+impl Sample {
+    /// What is kept of an outcome.
+    #[must_use]
+    pub fn new(check: CheckKey, outcome: &Outcome) -> Self {
+        Self {
+            check,
+            at: outcome.started_at,
+            result: outcome.result,
+            latency_us: u32::try_from(outcome.latency.as_micros()).unwrap_or(u32::MAX),
+            class: outcome.cause.map(|cause| cause.class),
+        }
+    }
 }
 
 /// A result without its check, as it is packed.

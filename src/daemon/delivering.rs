@@ -1,0 +1,237 @@
+//! Runs the mail worker: with the settings of now, and with those of every reload. Without
+//! `[email]` nobody is told by mail, and what was recorded waits.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use tokio::{
+    sync::{Notify, watch},
+    task::spawn_blocking,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::complaints::{Complaints, Speak};
+use crate::{
+    clock::Clock,
+    config::{Config, OperatorTarget},
+    notify::{
+        compose::{ComposeError, Composer},
+        operator::{Desk, Notice},
+        outbox::{Counters, Outbox},
+        relay::Relay,
+        smtp::TlsError,
+        worker::{self, Handles, Settings, WorkerError},
+    },
+    store::{Store, StoreError},
+    web::{Delivered, Metrics},
+};
+
+/// Between two tries to start the worker.
+const RETRY: Duration = Duration::from_secs(5);
+/// Between two looks at the outbox, for the metrics.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Why mails cannot be made or sent at all.
+#[derive(Debug, thiserror::Error)]
+pub enum DeliveringError {
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The templates cannot be used.
+    #[error("mails cannot be composed: {0}")]
+    Compose(#[from] ComposeError),
+    /// Encryption cannot be set up.
+    #[error("the mail server cannot be talked to: {0}")]
+    Tls(#[from] TlsError),
+    /// The worker broke off.
+    #[error(transparent)]
+    Worker(#[from] WorkerError),
+    /// A thread broke off.
+    #[error("delivering broke off: {0}")]
+    Thread(#[from] tokio::task::JoinError),
+}
+
+/// Everything the task talks to.
+pub struct Delivering {
+    /// Where time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// The newest good configuration.
+    pub config: watch::Receiver<Arc<Config>>,
+    /// Rings after a commit.
+    pub bell: watch::Receiver<u64>,
+    /// What the operator should know.
+    pub desk: Desk,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Ends the task.
+    pub shutdown: CancellationToken,
+}
+
+/// A worker that runs.
+struct Work {
+    settings: watch::Sender<Arc<Settings>>,
+    ring: Arc<Notify>,
+    counters: Arc<Counters>,
+    stop: CancellationToken,
+    task: tokio::task::JoinHandle<Result<(), WorkerError>>,
+}
+
+/// What of a config the worker goes by; `None` without `[email]`.
+fn settings(config: &Config, clock: &Arc<dyn Clock>) -> Result<Option<Settings>, DeliveringError> {
+    let Some(email) = &config.email else { return Ok(None) };
+    let composer = Arc::new(Composer::new(config, email)?);
+    let relay = Arc::new(Relay::new(email, Arc::clone(clock))?);
+    let operators = config.operators.iter().filter_map(|target| match target {
+        OperatorTarget::Mail(address) => Some(address.clone()),
+        OperatorTarget::Channel(_) => None,
+    });
+    Ok(Some(Settings::new(email, composer, relay, operators.collect())))
+}
+
+/// Starts the worker; `None` without `[email]`.
+async fn start(
+    config: &Arc<Config>,
+    clock: &Arc<dyn Clock>,
+    desk: Desk,
+    shutdown: &CancellationToken,
+) -> Result<Option<Work>, DeliveringError> {
+    let (at_work, clock_there) = (Arc::clone(config), Arc::clone(clock));
+    let Some(settings) = spawn_blocking(move || settings(&at_work, &clock_there)).await?? else { return Ok(None) };
+    let (at_work, now) = (Arc::clone(config), clock.wall());
+    let (epoch, ledger) = spawn_blocking(move || {
+        let mut store = Store::open(&at_work.store, now)?;
+        let epoch = store.new_epoch()?;
+        Ok::<_, StoreError>((epoch, store.into_ledger(&at_work.store)?))
+    })
+    .await??;
+    let outbox = Outbox::new(epoch, Arc::clone(&settings.composer), settings.connections, settings.rate_per_second);
+    let counters = outbox.counters();
+    let (settings_tx, settings_rx) = watch::channel(Arc::new(settings));
+    let (ring, stop) = (Arc::new(Notify::new()), shutdown.child_token());
+    let handles = Handles {
+        clock: Arc::clone(clock),
+        ring: Arc::clone(&ring),
+        desk,
+        settings: settings_rx,
+        shutdown: stop.clone(),
+    };
+    let task = tokio::spawn(worker::run(outbox, ledger, handles));
+    Ok(Some(Work { settings: settings_tx, ring, counters, stop, task }))
+}
+
+/// Delivers until shutdown.
+pub async fn run(mut task: Delivering) {
+    let mut complaints = Complaints::default();
+    let mut counted = [0; 5];
+    let mut work: Option<Work> = None;
+    loop {
+        let config = task.config.borrow_and_update().clone();
+        if work.is_none() {
+            match start(&config, &task.clock, task.desk.clone(), &task.shutdown).await {
+                Ok(started) => {
+                    complaints.settled("mail");
+                    counted = [0; 5];
+                    work = started;
+                }
+                Err(error) => {
+                    let text = error.to_string();
+                    if let Speak::Now { repeated } = complaints.about("mail", &text, task.clock.wall()) {
+                        tracing::error!(repeated, "no mail can be sent, trying again: {text}");
+                    }
+                }
+            }
+        }
+        let pause = if work.is_none() && config.email.is_some() { RETRY } else { LOOK };
+        tokio::select! {
+            () = task.shutdown.cancelled() => break,
+            Ok(()) = task.config.changed() => task.reconfigure(&mut work).await,
+            Ok(()) = task.bell.changed() => {
+                if let Some(work) = &work {
+                    work.ring.notify_one();
+                }
+            }
+            () = tokio::time::sleep(pause) => {}
+        }
+        if work.as_ref().is_some_and(|work| work.task.is_finished())
+            && let Some(ended) = work.take()
+        {
+            tracing::error!("the mail worker ended, and starts anew: {:?}", ended.task.await);
+            tokio::time::sleep(RETRY).await;
+        }
+        if let Some(work) = &work {
+            task.count(&config, &work.counters, &mut counted).await;
+        }
+    }
+    if let Some(work) = work {
+        work.stop.cancel();
+        report(work.task.await);
+    }
+}
+
+fn report(ended: Result<Result<(), WorkerError>, tokio::task::JoinError>) {
+    match ended {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!("the mail worker ended: {error}"),
+        Err(error) => tracing::error!("the mail worker broke off: {error}"),
+    }
+}
+
+impl Delivering {
+    async fn reconfigure(&mut self, work: &mut Option<Work>) {
+        let config = self.config.borrow().clone();
+        let (at_work, clock) = (Arc::clone(&config), Arc::clone(&self.clock));
+        let settings = spawn_blocking(move || settings(&at_work, &clock)).await;
+        match settings {
+            Ok(Ok(Some(settings))) => {
+                if let Some(work) = work {
+                    work.settings.send_replace(Arc::new(settings));
+                }
+            }
+            Ok(Ok(None)) => {
+                if let Some(work) = work.take() {
+                    work.stop.cancel();
+                    report(work.task.await);
+                }
+            }
+            Ok(Err(error)) => {
+                tracing::error!("mail goes on as before the change of the config: {error}");
+                let text = format!("Mail goes on as before the change of the config. {error}");
+                self.desk.tell(Notice::new("mail-config", "The new mail settings do not work", &text), self.clock.wall());
+            }
+            Err(error) => tracing::error!("reading the mail settings broke off: {error}"),
+        }
+    }
+
+    /// Carries what was counted since the last look into the metrics.
+    async fn count(&self, config: &Arc<Config>, counters: &Counters, counted: &mut [u64; 5]) {
+        let kinds = [Delivered::sent, Delivered::folded, Delivered::dropped, Delivered::retried, Delivered::failed];
+        for (((_, now), before), kind) in counters.results().into_iter().zip(counted.iter_mut()).zip(kinds) {
+            self.metrics.delivered(kind, now.saturating_sub(*before));
+            *before = now;
+        }
+        let at_work = Arc::clone(config);
+        let pending = spawn_blocking(move || Store::reader(&at_work.store)?.outbox_pending()).await;
+        if let Ok(Ok(pending)) = pending {
+            self.metrics.outbox_pending(usize::try_from(pending).unwrap_or(usize::MAX));
+        }
+    }
+}
+
+/// Delivers what is due, for a single pass: until nothing is due before `until`, or it has come.
+///
+/// # Errors
+/// If mails cannot be made or sent at all.
+pub async fn drain(config: &Arc<Config>, clock: &Arc<dyn Clock>, until: Timestamp) -> Result<(), DeliveringError> {
+    let stop = CancellationToken::new();
+    let Some(work) = start(config, clock, Desk::new(), &stop).await? else { return Ok(()) };
+    loop {
+        let at_work = Arc::clone(config);
+        let waits_until = spawn_blocking(move || Store::reader(&at_work.store)?.next_due()).await??;
+        if waits_until.is_none_or(|at| at > until) || clock.wall() >= until {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    stop.cancel();
+    Ok(work.task.await??)
+}
