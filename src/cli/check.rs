@@ -1,11 +1,10 @@
 //! `watchbell check`.
 
-use super::{Failure, Global, Outcome, output};
+use super::{Failure, Global, Outcome, output, read_notes};
 use crate::{
     clock::{Clock, SystemClock},
     config::Config,
     domain::diagnostic::{Diagnostic, Severity},
-    notes::{Folder, Known},
     site::Publisher,
 };
 
@@ -18,12 +17,11 @@ pub fn check(global: &Global) -> Outcome {
         Ok(loaded) => {
             problems.extend(loaded.warnings);
             let config = loaded.config;
-            let known = Known {
-                services: config.service_ids().cloned().collect(),
-                timezone: config.site.timezone.clone(),
-                now: SystemClock::new().wall(),
-            };
-            let scan = Folder::new(&config.notes_dir).scan_all(&known);
+            let scan = read_notes(&config, SystemClock::new().wall());
+            if let Some(error) = &scan.failed {
+                output::say(&format!("{} cannot be read: {error}\n", config.notes_dir.display()));
+                other_errors += 1;
+            }
             problems.extend(scan.problems);
             if let Err(error) = Publisher::new(&config) {
                 output::say(&format!("{error}\n"));

@@ -3,10 +3,12 @@
 use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     config::{Config, Loaded},
     domain::diagnostic::Diagnostic,
+    notes::{Folder, Known, Scan},
 };
 
 mod build;
@@ -173,6 +175,17 @@ fn listed(problems: &[Diagnostic]) -> String {
     let count = problems.len();
     text.push_str(&format!("{count} {}", if count == 1 { "error" } else { "errors" }));
     text
+}
+
+/// Reads all notes as they are now, without waiting for a file to rest.
+fn read_notes(config: &Config, now: Timestamp) -> Scan {
+    let known = Known {
+        services: config.service_ids().cloned().collect(),
+        timezone: config.site.timezone.clone(),
+        // Seen from a little later, every file has rested.
+        now: now.saturating_add(SignedDuration::from_secs(5)).unwrap_or(now),
+    };
+    Folder::new(&config.notes_dir).scan(&known)
 }
 
 /// Whether to colour what goes to stdout.

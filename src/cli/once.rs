@@ -5,16 +5,16 @@ use std::{sync::Arc, time::Duration};
 use jiff::{SignedDuration, Timestamp};
 use tokio::task::JoinSet;
 
-use super::{Global, Outcome, load, output, runtime};
+use super::{Global, Outcome, load, output, read_notes, runtime};
 use crate::{
     clock::{Clock, SystemClock},
     config::Config,
     daemon::{self, Opened, delivering, engine::Engine},
     domain::{CheckKey, outcome},
-    notes::{self, Folder, Known},
+    notes,
     probe::{Bounds, Prober},
     schedule::Schedule,
-    site::Publisher,
+    site::{Publisher, words::Names},
     store::Store,
 };
 
@@ -38,8 +38,9 @@ async fn pass(global: &Global, config: &Arc<Config>, clock: &Arc<dyn Clock>) -> 
     take_notes(global, config, &mut engine, began_at);
     engine.ask_all(began_at);
     judge_until_decided(&mut engine, &mut store, clock, until).await?;
+    let names = Names::of(&config.rules);
     for incident in engine.take_opened() {
-        if let Err(error) = notes::create_file(&config.notes_dir, &incident, &config.rules) {
+        if let Err(error) = notes::create_file(&config.notes_dir, &incident, &|id| names.get(id).to_owned()) {
             output::say(&format!("no note file was created for {}: {error}", incident.id));
         }
     }
@@ -53,12 +54,7 @@ async fn pass(global: &Global, config: &Arc<Config>, clock: &Arc<dyn Clock>) -> 
 }
 
 fn take_notes(global: &Global, config: &Config, engine: &mut Engine, now: Timestamp) {
-    let known = Known {
-        services: config.service_ids().cloned().collect(),
-        timezone: config.site.timezone.clone(),
-        now,
-    };
-    let scan = Folder::new(&config.notes_dir).scan_all(&known);
+    let scan = read_notes(config, now);
     if !global.quiet {
         scan.problems.iter().for_each(|problem| output::say(&problem.to_string()));
     }

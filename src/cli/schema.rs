@@ -23,7 +23,7 @@ enum File {
 pub fn schema(args: &Schema) -> Outcome {
     let schema = match args.file {
         File::Config => config::schema(),
-        File::Incident => notes::schema(),
+        File::Incident => notes::incident_schema(),
     };
     output::print_json(&schema)?;
     Ok(())

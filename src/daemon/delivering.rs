@@ -1,7 +1,10 @@
 //! Runs the mail worker: with the settings of now, and with those of every reload. Without
 //! `[email]` nobody is told by mail, and what was recorded waits.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use tokio::{
@@ -17,12 +20,13 @@ use crate::{
     notify::{
         compose::{ComposeError, Composer},
         operator::{Desk, Notice},
+        ledger::StoreLedger,
         outbox::{Counters, Outbox},
         relay::Relay,
         smtp::TlsError,
         worker::{self, Handles, Settings, WorkerError},
     },
-    store::{Store, StoreError},
+    store::{Store, StoreError, tokens::Key},
     web::{Delivered, Metrics},
 };
 
@@ -72,8 +76,20 @@ struct Work {
     settings: watch::Sender<Arc<Settings>>,
     ring: Arc<Notify>,
     counters: Arc<Counters>,
+    /// For looking at the queue from outside.
+    queue: Arc<Mutex<Store>>,
     stop: CancellationToken,
     task: tokio::task::JoinHandle<Result<(), WorkerError>>,
+}
+
+impl Work {
+    async fn ask_queue<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&Store) -> T + Send + 'static,
+    ) -> Result<T, tokio::task::JoinError> {
+        let queue = Arc::clone(&self.queue);
+        spawn_blocking(move || ask(&queue.lock().unwrap_or_else(PoisonError::into_inner))).await
+    }
 }
 
 /// What of a config the worker goes by; `None` without `[email]`.
@@ -98,10 +114,11 @@ async fn start(
     let (at_work, clock_there) = (Arc::clone(config), Arc::clone(clock));
     let Some(settings) = spawn_blocking(move || settings(&at_work, &clock_there)).await?? else { return Ok(None) };
     let (at_work, now) = (Arc::clone(config), clock.wall());
-    let (epoch, ledger) = spawn_blocking(move || {
+    let (epoch, ledger, queue) = spawn_blocking(move || {
         let mut store = Store::open(&at_work.store, now)?;
         let epoch = store.new_epoch()?;
-        Ok::<_, StoreError>((epoch, store.into_ledger(&at_work.store)?))
+        let ledger = StoreLedger::new(store, Key::open(&at_work.store)?);
+        Ok::<_, StoreError>((epoch, ledger, Store::open(&at_work.store, now)?))
     })
     .await??;
     let outbox = Outbox::new(epoch, Arc::clone(&settings.composer), settings.connections, settings.rate_per_second);
@@ -116,7 +133,7 @@ async fn start(
         shutdown: stop.clone(),
     };
     let task = tokio::spawn(worker::run(outbox, ledger, handles));
-    Ok(Some(Work { settings: settings_tx, ring, counters, stop, task }))
+    Ok(Some(Work { settings: settings_tx, ring, counters, queue: Arc::new(Mutex::new(queue)), stop, task }))
 }
 
 /// Delivers until shutdown.
@@ -159,7 +176,7 @@ pub async fn run(mut task: Delivering) {
             tokio::time::sleep(RETRY).await;
         }
         if let Some(work) = &work {
-            task.count(&config, &work.counters, &mut counted).await;
+            task.count(work, &mut counted).await;
         }
     }
     if let Some(work) = work {
@@ -203,15 +220,13 @@ impl Delivering {
     }
 
     /// Carries what was counted since the last look into the metrics.
-    async fn count(&self, config: &Arc<Config>, counters: &Counters, counted: &mut [u64; 5]) {
+    async fn count(&self, work: &Work, counted: &mut [u64; 5]) {
         let kinds = [Delivered::sent, Delivered::folded, Delivered::dropped, Delivered::retried, Delivered::failed];
-        for (((_, now), before), kind) in counters.results().into_iter().zip(counted.iter_mut()).zip(kinds) {
+        for (((_, now), before), kind) in work.counters.results().into_iter().zip(counted.iter_mut()).zip(kinds) {
             self.metrics.delivered(kind, now.saturating_sub(*before));
             *before = now;
         }
-        let at_work = Arc::clone(config);
-        let pending = spawn_blocking(move || Store::reader(&at_work.store)?.outbox_pending()).await;
-        if let Ok(Ok(pending)) = pending {
+        if let Ok(Ok(pending)) = work.ask_queue(|queue| queue.outbox_pending()).await {
             self.metrics.outbox_pending(usize::try_from(pending).unwrap_or(usize::MAX));
         }
     }
@@ -225,8 +240,7 @@ pub async fn drain(config: &Arc<Config>, clock: &Arc<dyn Clock>, until: Timestam
     let stop = CancellationToken::new();
     let Some(work) = start(config, clock, Desk::new(), &stop).await? else { return Ok(()) };
     loop {
-        let at_work = Arc::clone(config);
-        let waits_until = spawn_blocking(move || Store::reader(&at_work.store)?.next_due()).await??;
+        let waits_until = work.ask_queue(|queue| queue.next_due()).await??;
         if waits_until.is_none_or(|at| at > until) || clock.wall() >= until {
             break;
         }

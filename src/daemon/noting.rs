@@ -2,7 +2,7 @@
 //! incidents get a file to write into.
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -20,12 +20,16 @@ use crate::{
     domain::incident::Incident,
     notes::{self, Folder, Known},
     notify::operator::{Desk, Notice},
+    site::words::Names,
     web::Metrics,
 };
 
 /// Between two looks at the folder. Editors need no more than this to be heard within two seconds,
 /// and looking works where file system events do not (network mounts, single-file binds).
 const LOOK: Duration = Duration::from_millis(500);
+
+/// The same while a file is still being written.
+const LOOK_AGAIN: Duration = Duration::from_millis(150);
 
 /// Everything the task talks to.
 pub struct Noting {
@@ -50,7 +54,7 @@ pub async fn run(mut task: Noting) {
     let mut complaints = Complaints::default();
     let mut config = task.config.borrow_and_update().clone();
     let mut folder = Arc::new(Mutex::new(Folder::new(&config.notes_dir)));
-    let mut broken: BTreeSet<String> = BTreeSet::new();
+    let mut wrong: Vec<String> = Vec::new();
     loop {
         if task.config.has_changed().unwrap_or(false) {
             let newer = task.config.borrow_and_update().clone();
@@ -73,31 +77,43 @@ pub async fn run(mut task: Noting) {
             folder = Arc::new(Mutex::new(Folder::new(&config.notes_dir)));
             continue;
         };
+        let (invalid, is_unsettled) = (scan.invalid(), scan.is_unsettled);
         for note in scan.changed {
             tracing::info!(note = %note.id, "note read");
             if task.orders.send(Order::Note(Box::new(note))).await.is_err() {
                 return;
             }
         }
-        let mut still_broken = BTreeSet::new();
+        let mut said = BTreeMap::<String, String>::new();
         for problem in &scan.problems {
-            let topic = problem.topic();
-            let text = problem.to_string();
-            if let Speak::Now { repeated } = complaints.about(&topic, &text, task.clock.wall()) {
-                tracing::warn!(repeated, "a note is not used as it is now, its last good version stays\n{text}");
-                task.desk.tell(Notice::new(topic.clone(), "A note has an error", &text), task.clock.wall());
+            let text = said.entry(problem.source.path.display().to_string()).or_default();
+            if !text.is_empty() {
+                text.push_str("\n\n");
             }
-            still_broken.insert(topic);
+            text.push_str(&problem.to_string());
         }
-        for topic in broken.difference(&still_broken) {
+        if let Some(error) = &scan.failed {
+            said.insert("the notes folder".to_owned(), format!("the notes folder cannot be read: {error}"));
+        }
+        for id in &scan.vanished {
+            let text = format!("the file of the note `{id}` is gone; what it said stays in force");
+            said.insert(format!("{id}.toml"), text);
+        }
+        for (topic, text) in &said {
+            if let Speak::Now { repeated } = complaints.about(topic, text, task.clock.wall()) {
+                tracing::warn!(repeated, "a note needs attention; its last good version stays in force\n{text}");
+                task.desk.tell(Notice::new(topic.clone(), "A note needs attention", text), task.clock.wall());
+            }
+        }
+        for topic in wrong.iter().filter(|topic| !said.contains_key(*topic)) {
             complaints.settled(topic);
             task.desk.settle(topic);
             tracing::info!("{topic} is good again");
         }
-        broken = still_broken;
-        task.metrics.notes_invalid(broken.len());
+        task.metrics.notes_invalid(invalid);
+        wrong = said.into_keys().collect();
         tokio::select! {
-            () = tokio::time::sleep(LOOK) => {}
+            () = tokio::time::sleep(if is_unsettled { LOOK_AGAIN } else { LOOK }) => {}
             Some(incident) = task.opened.recv() => create(&config, incident, &mut complaints, &task).await,
             () = task.shutdown.cancelled() => return,
         }
@@ -106,7 +122,10 @@ pub async fn run(mut task: Noting) {
 
 async fn create(config: &Arc<Config>, incident: Incident, complaints: &mut Complaints, task: &Noting) {
     let at_work = Arc::clone(config);
-    let created = spawn_blocking(move || notes::create_file(&at_work.notes_dir, &incident, &at_work.rules)).await;
+    let created = spawn_blocking(move || {
+        let names = Names::of(&at_work.rules);
+        notes::create_file(&at_work.notes_dir, &incident, &|id| names.get(id).to_owned())
+    }).await;
     let text = match created {
         Ok(Ok(_)) => {
             complaints.settled("notes folder");

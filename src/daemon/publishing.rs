@@ -54,13 +54,13 @@ pub struct Publishing {
 }
 
 /// What is kept between two publishes.
-struct Desk {
+struct Bench {
     config: Arc<Config>,
     publisher: Option<Publisher>,
     reader: Option<Reader>,
 }
 
-impl Desk {
+impl Bench {
     fn publish(&mut self, now: Timestamp) -> Result<Published, PublishingError> {
         let publisher = match &mut self.publisher {
             Some(publisher) => publisher,
@@ -84,14 +84,14 @@ impl Desk {
 /// Publishes at every ring and whenever the pages need renewal, until shutdown.
 pub async fn run(mut task: Publishing) {
     let mut complaints = Complaints::default();
-    let mut desk = Desk { config: task.config.borrow_and_update().clone(), publisher: None, reader: None };
+    let mut bench = Bench { config: task.config.borrow_and_update().clone(), publisher: None, reader: None };
     let mut retry: Option<Duration> = None;
     loop {
         task.bell.mark_unchanged();
         let is_last = task.shutdown.is_cancelled();
         let now = task.clock.wall();
         let began = task.clock.elapsed();
-        let mut at_work = desk;
+        let mut at_work = bench;
         let Ok((back, result)) = spawn_blocking(move || {
             let result = at_work.publish(now);
             (at_work, result)
@@ -99,11 +99,11 @@ pub async fn run(mut task: Publishing) {
         .await
         else {
             tracing::error!("publishing broke off; it starts anew");
-            desk = Desk { config: task.config.borrow().clone(), publisher: None, reader: None };
+            bench = Bench { config: task.config.borrow().clone(), publisher: None, reader: None };
             tokio::time::sleep(POLL).await;
             continue;
         };
-        desk = back;
+        bench = back;
         match result {
             Ok(published) => {
                 retry = None;
@@ -124,14 +124,14 @@ pub async fn run(mut task: Publishing) {
                     task.desk.tell(Notice::new("publishing", "The site is not published", &text), now);
                 }
                 retry = Some(retry.map_or(FIRST_RETRY, |pause| (pause * 2).min(POLL)));
-                desk.reader = None;
+                bench.reader = None;
             }
         }
         if is_last {
             return;
         }
         tokio::time::sleep(PAUSE).await;
-        let renewal = desk.renew_at().map_or(POLL, |at| {
+        let renewal = bench.renew_at().map_or(POLL, |at| {
             Duration::try_from(at.duration_since(task.clock.wall())).unwrap_or(Duration::ZERO).min(POLL)
         });
         let wait = retry.unwrap_or(renewal);
@@ -139,7 +139,7 @@ pub async fn run(mut task: Publishing) {
             () = tokio::time::sleep(wait) => {}
             _ = task.bell.changed() => {}
             _ = task.config.changed() => {
-                desk = Desk { config: task.config.borrow_and_update().clone(), publisher: None, reader: None };
+                bench = Bench { config: task.config.borrow_and_update().clone(), publisher: None, reader: None };
             }
             () = task.shutdown.cancelled() => {}
         }
