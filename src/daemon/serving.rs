@@ -10,7 +10,6 @@ use super::{endpoints::Exits, health::Health};
 use crate::{
     clock::Clock,
     config::Config,
-    site::action_pages,
     web::{self, App, Limits, Metrics, Pages},
 };
 
@@ -67,7 +66,8 @@ pub async fn run(mut task: Serving) {
 impl Serving {
     fn app(&self, config: &Config) -> App {
         let exits = Exits::new(config.store.clone(), Arc::clone(&self.clock), Arc::clone(&self.health));
-        let pages: Pages = action_pages(config);
+        let plain = |text: &str| format!("<!doctype html><title>{text}</title><p>{text}</p><form method=post><button>OK</button></form>").into();
+        let pages = Pages { unsubscribe: plain("Unsubscribe?"), unsubscribed: plain("Unsubscribed."), try_again: plain("Try again.") };
         App::new(config, pages, Arc::new(exits))
     }
 }

@@ -7,7 +7,7 @@
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
-    rc::Rc,
+    sync::Arc,
     time::Duration,
 };
 
@@ -126,8 +126,8 @@ impl Facts {
 /// What is kept from pass to pass so that nothing is read twice.
 #[derive(Debug, Default)]
 pub struct Memory {
-    summaries: RefCell<BTreeMap<IncidentId, (u64, Rc<Summary>)>>,
-    latency: RefCell<BTreeMap<ServiceId, (Timestamp, Rc<[LatencyPoint]>)>>,
+    summaries: RefCell<BTreeMap<IncidentId, (u64, Arc<Summary>)>>,
+    latency: RefCell<BTreeMap<ServiceId, (Timestamp, Arc<[LatencyPoint]>)>>,
 }
 
 /// Facts, the moment, and a way to ask for more.
@@ -179,18 +179,18 @@ impl<'a> Snapshot<'a> {
     ///
     /// # Errors
     /// If the archive cannot be read.
-    pub fn summary(&self, head: &Head) -> Result<Option<Rc<Summary>>, ArchiveError> {
+    pub fn summary(&self, head: &Head) -> Result<Option<Arc<Summary>>, ArchiveError> {
         if let Some((version, summary)) = self.memory.summaries.borrow().get(&head.id)
             && *version == head.version
         {
-            return Ok(Some(Rc::clone(summary)));
+            return Ok(Some(Arc::clone(summary)));
         }
         let Some(incident) = self.incident(&head.id)? else { return Ok(None) };
-        let summary = Rc::new(Summary {
+        let summary = Arc::new(Summary {
             title: self.context.words.incident_title(&incident, &self.context.names),
             worst: incident.affected.iter().map(|part| part.worst).max().unwrap_or(ServiceStatus::Operational),
         });
-        self.memory.summaries.borrow_mut().insert(head.id.clone(), (head.version, Rc::clone(&summary)));
+        self.memory.summaries.borrow_mut().insert(head.id.clone(), (head.version, Arc::clone(&summary)));
         Ok(Some(summary))
     }
 
@@ -206,17 +206,17 @@ impl<'a> Snapshot<'a> {
     ///
     /// # Errors
     /// If the archive cannot be read.
-    pub fn latency(&self, service: &ServiceId) -> Result<Rc<[LatencyPoint]>, ArchiveError> {
+    pub fn latency(&self, service: &ServiceId) -> Result<Arc<[LatencyPoint]>, ArchiveError> {
         let to = self.latency_until();
         if let Some((until, points)) = self.memory.latency.borrow().get(service)
             && *until == to
         {
-            return Ok(Rc::clone(points));
+            return Ok(Arc::clone(points));
         }
         let from = to.checked_sub((LATENCY_DAYS * 24).hours()).unwrap_or(Timestamp::MIN);
         let width = Duration::from_secs(u64::try_from(LATENCY_HOURS * 3600).unwrap_or(3600));
-        let points: Rc<[LatencyPoint]> = self.archive.latency(service, from, to, width)?.into();
-        self.memory.latency.borrow_mut().insert(service.clone(), (to, Rc::clone(&points)));
+        let points: Arc<[LatencyPoint]> = self.archive.latency(service, from, to, width)?.into();
+        self.memory.latency.borrow_mut().insert(service.clone(), (to, Arc::clone(&points)));
         Ok(points)
     }
 
