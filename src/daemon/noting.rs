@@ -17,7 +17,7 @@ use super::{complaints::{Complaints, Speak}, judging::Order};
 use crate::{
     clock::Clock,
     config::Config,
-    domain::incident::Incident,
+    domain::{diagnostic::Severity, incident::Incident},
     notes::{self, Folder, Known},
     notify::operator::{Desk, Notice},
     site::words::Names,
@@ -79,13 +79,18 @@ pub async fn run(mut task: Noting) {
         };
         let (invalid, is_unsettled) = (scan.invalid(), scan.is_unsettled);
         for note in scan.changed {
-            tracing::info!(note = %note.id, "note read");
+            tracing::debug!(note = %note.id, "note read");
             if task.orders.send(Order::Note(Box::new(note))).await.is_err() {
                 return;
             }
         }
         let mut said = BTreeMap::<String, String>::new();
         for problem in &scan.problems {
+            if problem.severity == Severity::Warning {
+                // `check` shows these; the note is used.
+                tracing::debug!("{problem}");
+                continue;
+            }
             let text = said.entry(problem.source.path.display().to_string()).or_default();
             if !text.is_empty() {
                 text.push_str("\n\n");
