@@ -260,4 +260,8 @@ impl Archive for Reader {
                 .map(count)
         })
     }
+
+    fn minted(&self, name: &str) -> Result<Option<String>, ArchiveError> {
+        Self::minted(self, name).map_err(|error| ArchiveError(Box::new(error)))
+    }
 }
