@@ -16,6 +16,4 @@ mod docs;
 mod e2e;
 mod feeds;
 mod layering;
-mod probes;
-mod support;
-mod web;
+mod site;

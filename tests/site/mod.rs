@@ -1,0 +1,4 @@
+//! The site as it lies on the disk.
+
+mod publishing;
+pub mod scene;
