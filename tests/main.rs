@@ -16,4 +16,7 @@ mod docs;
 mod e2e;
 mod feeds;
 mod layering;
+mod probes;
 mod site;
+mod support;
+mod web;
