@@ -124,12 +124,12 @@ impl Schedule {
         self.seen_ms = now_ms;
     }
 
-    /// Asks for a probe at `at` instead of at its turn, if that is sooner. While one is in flight,
-    /// the next waits for it. Unknown checks are ignored.
+    /// Asks for a probe at `at`, if that is sooner than its turn; else its turn serves, with that
+    /// priority. While one is in flight, the next waits for it. Unknown checks are ignored.
     pub fn request(&mut self, check: &CheckKey, at: Timestamp, priority: Priority) {
         let Some(&place) = self.index.get(check) else { return };
         if let Some(entry) = self.entries.get_mut(place) {
-            let at_ms = at.as_millisecond();
+            let at_ms = at.as_millisecond().min(entry.next_ms.unwrap_or(i64::MAX));
             entry.request = Some(match entry.request {
                 Some((sooner, urgent)) => (sooner.min(at_ms), urgent.min(priority)),
                 None => (at_ms, priority),

@@ -167,6 +167,19 @@ fn a_request_made_while_in_flight_waits_for_the_end() {
 }
 
 #[test]
+fn a_request_for_later_than_the_turn_is_served_by_the_turn() {
+    let mut schedule = schedule(&every(1, 2));
+    let turn = run(&mut schedule, 0, 2_100, 1)[0].1.due_at;
+    let next = turn.as_millisecond() - START_MS + 2_000;
+    schedule.request(&key(0), at(next + 3_000), Priority::Recheck);
+    let due = schedule.take_due(at(next));
+    assert_eq!((due[0].priority, due[0].due_at), (Priority::Recheck, at(next)));
+    schedule.done(&key(0), at(next + 1));
+    let after = run(&mut schedule, next + 1, next + 4_100, 1);
+    assert!(after.iter().all(|(_, due)| due.priority == Priority::Regular), "{after:?}");
+}
+
+#[test]
 fn the_sooner_and_the_more_urgent_of_two_requests_count() {
     let mut schedule = schedule(&every(1, 3600));
     schedule.request(&key(0), at(50), Priority::PulledForward);

@@ -12,9 +12,12 @@ use rustls::{
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio_rustls::TlsAcceptor;
-use watchbell::domain::{
-    outcome::{CertificateFault, Class},
-    service::{Check, Http, HttpVersion},
+use watchbell::{
+    domain::{
+        outcome::{CertificateFault, Class},
+        service::{Check, Http, HttpVersion},
+    },
+    secret::Secret,
 };
 
 use super::{Server, down, head, http, ok, up};
@@ -198,6 +201,41 @@ async fn the_version_is_agreed_on_or_insisted_on() {
 }
 
 #[tokio::test]
+async fn a_proxy_is_tunnelled_through_and_sees_no_header_of_the_check() {
+    let authority = Authority::new();
+    let server = authority.server("localhost", |_| {}).await;
+    let asked = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let log = asked.clone();
+    let proxy = Server::new(move |stream| {
+        let log = log.clone();
+        async move {
+            let mut stream = BufReader::new(stream);
+            let seen = head(&mut stream).await;
+            let target = seen.line.split(' ').nth(1).unwrap_or("").to_owned();
+            log.lock().unwrap().push(seen);
+            if target.ends_with(":9") {
+                let _ = stream.write_all(b"HTTP/1.1 403 Forbidden\r\n\r\n").await;
+                return super::close(stream.into_inner()).await;
+            }
+            let mut target = tokio::net::TcpStream::connect(target).await.unwrap();
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
+            let _ = tokio::io::copy_bidirectional(&mut stream, &mut target).await;
+        }
+    })
+    .await;
+    let edit = |http: &mut Http| {
+        http.ca = Some(authority.file());
+        http.proxy = Some(Secret::new(proxy.url()));
+        http.headers = vec![("X-Key".to_owned(), Secret::new("s"))];
+    };
+    up(&https(&server, edit)).await;
+    let seen = asked.lock().unwrap().remove(0);
+    assert_eq!(seen.line, format!("CONNECT localhost:{} HTTP/1.1", server.address.port()));
+    assert!(!seen.headers.contains_key("x-key"));
+    down(&http("https://localhost:9/", edit), Class::Protocol).await;
+}
+
+#[tokio::test]
 async fn a_server_that_speaks_no_tls_fails_the_handshake() {
     for answer in [&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], &[0; 512], b"\x16\x03\x03\x00\x04\x02\xff\xff\xff", b""] {
         let server = Server::new(move |mut stream| async move {
@@ -253,7 +291,7 @@ async fn a_redirect_out_of_tls_is_followed_without_credentials_only() {
     up(&https(&server, |http| http.ca = Some(authority.file()))).await;
     let secret = https(&server, |http| {
         http.ca = Some(authority.file());
-        http.headers = vec![("X-Key".to_owned(), watchbell::secret::Secret::new("s"))];
+        http.headers = vec![("X-Key".to_owned(), Secret::new("s"))];
     });
     down(&secret, Class::Redirect).await;
 }
