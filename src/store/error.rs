@@ -120,20 +120,20 @@ pub enum StoreError {
         /// What the system said.
         source: io::Error,
     },
-    /// Anything else that SQLite said.
+    /// Anything else that `SQLite` said.
     #[error("could not {doing} in the store `{path}`: {source}", path = path.display())]
     Sqlite {
         /// The database file.
         path: PathBuf,
         /// What we were about to do.
         doing: &'static str,
-        /// What SQLite said.
+        /// What `SQLite` said.
         source: rusqlite::Error,
     },
 }
 
 impl StoreError {
-    /// The error for what SQLite said while we tried to `doing`.
+    /// The error for what `SQLite` said while we tried to `doing`.
     pub(super) fn from_sqlite(path: &Path, doing: &'static str, source: rusqlite::Error) -> Self {
         let path = path.to_owned();
         let detail = source.to_string();

@@ -225,16 +225,15 @@ impl Archive for Reader {
         limit: usize,
     ) -> Result<Vec<Event>, ArchiveError> {
         let since = since.map_or(i64::MIN, Timestamp::as_millisecond);
-        self.answer(|db| match service {
-            Some(service) => {
+        self.answer(|db| {
+            if let Some(service) = service {
                 let mut events = db.prepare_cached(
                     "SELECT event.json, event.v FROM event_service JOIN event ON event.seq = event_service.seq
                      WHERE event_service.service = ?1 AND event.recorded_at >= ?2 ORDER BY event_service.seq DESC",
                 )?;
                 let mut rows = events.query((service.as_str(), since))?;
                 self.known_events(&mut rows, limit)
-            }
-            None => {
+            } else {
                 let mut events =
                     db.prepare_cached("SELECT json, v FROM event WHERE recorded_at >= ?1 ORDER BY seq DESC")?;
                 let mut rows = events.query([since])?;

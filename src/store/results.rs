@@ -166,13 +166,12 @@ pub(super) fn append(tx: &Connection, known: &mut HashMap<CheckKey, i64>, sample
         tx.prepare_cached("INSERT INTO result_log (probed_no, at, code, latency_us) VALUES (?1, ?2, ?3, ?4)")?;
     let mut quarters: BTreeMap<(&ServiceId, i64), latency::Histogram> = BTreeMap::new();
     for sample in samples {
-        let no = match known.get(&sample.check) {
-            Some(no) => *no,
-            None => {
-                let no = probed_no(tx, &sample.check)?;
-                known.insert(sample.check.clone(), no);
-                no
-            }
+        let no = if let Some(no) = known.get(&sample.check) {
+            *no
+        } else {
+            let no = probed_no(tx, &sample.check)?;
+            known.insert(sample.check.clone(), no);
+            no
         };
         insert.execute((no, At(sample.at), code(sample.result, sample.class), sample.latency_us))?;
         if matches!(sample.result, CheckResult::Up | CheckResult::Degraded) {
@@ -235,7 +234,7 @@ pub(super) fn seal(tx: &Connection, before_ms: i64, limit: i64) -> rusqlite::Res
         tx.prepare_cached(
             "INSERT INTO result_hour (hour_at, probed_no, count, last_at, data) VALUES (?1, ?2, ?3, ?4, ?5)
              ON CONFLICT (hour_at, probed_no) DO UPDATE SET count = count + excluded.count,
-                 last_at = excluded.last_at, data = data || excluded.data",
+                 last_at = excluded.last_at, data = CAST(data || excluded.data AS BLOB)",
         )?
         .execute((
             hour,

@@ -20,7 +20,7 @@ use crate::{
 pub(super) fn config(folder: &Path) -> config::Store {
     config::Store {
         path: folder.join("watchbell.db"),
-        keep_results: Duration::from_secs(35 * 86_400),
+        keep_results: Duration::from_hours(35 * 24),
         allow_volatile: true,
     }
 }
@@ -107,7 +107,9 @@ pub(super) fn subscriber(n: u8, services: &[&str]) -> Subscriber {
 }
 
 /// A commit of one step.
-pub(super) fn commit(incidents: &[Incident], events: &[Event]) -> Commit {
-    let step = Step { incidents: incidents.to_vec(), events: events.to_vec(), ..Step::default() };
+pub(super) fn commit(incidents: &[&Incident], events: &[&Event]) -> Commit {
+    let incidents = incidents.iter().map(|&incident| incident.clone()).collect();
+    let events = events.iter().map(|&event| event.clone()).collect();
+    let step = Step { incidents, events, ..Step::default() };
     Commit { steps: vec![step], ..Commit::new(at(30)) }
 }

@@ -14,9 +14,9 @@ const LATE_MS: i64 = 120_000;
 /// How many results are sealed in one transaction: some 50 ms of work, for which others may wait.
 const BATCH: i64 = 20_000;
 /// Who left is remembered this long.
-const DEPARTED: Duration = Duration::from_secs(30 * 86_400);
+const DEPARTED: Duration = Duration::from_hours(30 * 24);
 /// What was told of an incident that is over is remembered this long.
-const TOLD: Duration = Duration::from_secs(90 * 86_400);
+const TOLD: Duration = Duration::from_hours(90 * 24);
 
 /// What tidying did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

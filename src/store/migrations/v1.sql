@@ -151,7 +151,8 @@ CREATE TABLE departed (
 
 -- One event for one recipient. `recipient` says what `subscriber` names.
 CREATE TABLE delivery (
-    id             BLOB PRIMARY KEY,
+    no             INTEGER PRIMARY KEY,
+    id             BLOB NOT NULL UNIQUE,
     event          BLOB NOT NULL,
     event_seq      INTEGER NOT NULL,
     incident       TEXT NOT NULL,
@@ -166,7 +167,7 @@ CREATE TABLE delivery (
     reply          TEXT,
     folded_into    BLOB,
     UNIQUE (event, subscriber)
-) STRICT, WITHOUT ROWID;
+) STRICT;
 CREATE INDEX delivery_open ON delivery (state, not_before, event_seq) WHERE done_at IS NULL;
 CREATE INDEX delivery_lane ON delivery (subscriber, incident, event_seq);
 CREATE INDEX delivery_done ON delivery (done_at) WHERE done_at IS NOT NULL;

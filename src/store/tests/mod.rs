@@ -1,0 +1,7 @@
+//! Stories of the store, one file for each thing that it does.
+
+mod opening;
+mod outbox;
+mod people;
+mod recording;
+mod upkeep;
