@@ -19,7 +19,7 @@ use watchbell::domain::{
     service::{Check, HttpVersion},
 };
 
-use super::{Server, close, down, head, http, probe, up};
+use super::{Server, close, down, head, http, probe, refusing, up};
 
 /// Reads the request, sends `start`, then `part` again and again as fast as it is taken. Tells how
 /// many bytes were taken.
@@ -155,13 +155,8 @@ async fn a_server_that_never_accepts_is_a_connect_timeout() {
 
 #[tokio::test]
 async fn a_port_where_nobody_listens_is_refused() {
-    let server = Server::answering("").await;
-    let url = server.url();
-    drop(server);
-    // The port is free again once the listener is gone; until then it may be reset.
-    tokio::task::yield_now().await;
-    tokio::time::sleep(Duration::from_millis(20)).await;
-    down(&http(&url, |_| {}), Class::ConnectRefused).await;
+    let (_socket, address) = refusing();
+    down(&http(&format!("http://{address}/"), |_| {}), Class::ConnectRefused).await;
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use watchbell::{
     secret::Secret,
 };
 
-use super::{Server, down, http, ok, probe, up};
+use super::{Server, down, http, ok, probe, refusing, up};
 
 #[tokio::test]
 async fn a_request_carries_what_the_config_says_and_nothing_of_ours_but_a_name() {
@@ -189,9 +189,7 @@ async fn a_proxy_is_used_if_it_is_configured() {
     let seen = requests.all().remove(0);
     assert_eq!(seen.line, "GET http://never-looked-up.invalid/x HTTP/1.1");
     assert_eq!(seen.headers["proxy-authorization"], "Basic bWU6c2VjcmV0");
-    let address = proxy.address;
-    drop(proxy);
-    tokio::time::sleep(Duration::from_millis(20)).await;
+    let (_socket, address) = refusing();
     let gone = http("http://192.0.2.1/", |http| http.proxy = Some(Secret::new(format!("http://me:secret@{address}"))));
     let outcome = down(&gone, Class::ConnectRefused).await;
     assert!(!outcome.detail.unwrap().contains("secret"));

@@ -11,7 +11,7 @@ use watchbell::{
     secret::Secret,
 };
 
-use super::{Server, check, close, down, up};
+use super::{Server, check, close, down, refusing, up};
 
 fn tcp(host: &str, port: u16, send: Option<&str>, text: Option<&str>) -> Check {
     check(Probe::Tcp(Tcp {
@@ -86,8 +86,7 @@ async fn refused_reset_and_unknown_are_told_apart() {
     .await;
     let port = server.address.port();
     down(&tcp("127.0.0.1", port, None, Some("x")), Class::Reset).await;
-    drop(server);
-    tokio::time::sleep(Duration::from_millis(20)).await;
-    down(&tcp("127.0.0.1", port, None, None), Class::ConnectRefused).await;
+    let (_socket, address) = refusing();
+    down(&tcp("127.0.0.1", address.port(), None, None), Class::ConnectRefused).await;
     down(&tcp("no-such-host.invalid", 1, None, None), Class::Dns).await;
 }
