@@ -49,14 +49,14 @@ pub fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
+    use std::{fmt::Write as _, path::Path};
 
     use super::*;
 
     fn config(count: usize, more: &str) -> Config {
         let mut text = format!("[site]\nurl = \"https://s.example.org/\"\n{more}\n");
         for n in 0..count {
-            text.push_str(&format!("[[service]]\nid = \"s{n}\"\n"));
+            let _ = writeln!(text, "[[service]]\nid = \"s{n}\"");
         }
         Config::parse(Path::new("w.toml"), &text, &|_| None).unwrap().config
     }

@@ -4,6 +4,7 @@
 //! and what to write instead. Where in the file the text stood is not known here.
 
 use std::{
+    fmt::Write as _,
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
@@ -86,7 +87,7 @@ pub fn shown(duration: Duration) -> String {
     let mut text = String::new();
     for (unit, millis) in UNITS {
         if rest >= *millis {
-            text.push_str(&format!("{}{unit}", rest / millis));
+            let _ = write!(text, "{}{unit}", rest / millis);
             rest %= millis;
         }
     }

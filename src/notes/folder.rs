@@ -147,13 +147,13 @@ impl Folder {
             file.is_present = looks.contains_key(name);
         }
         for (name, look) in looks {
-            self.look_at(name, look, known, &mut scan);
+            self.look_at(&name, look, known, &mut scan);
         }
         self.report(&mut scan);
         scan
     }
 
-    fn look_at(&mut self, name: IncidentId, look: Look, known: &Known, scan: &mut Scan) {
+    fn look_at(&mut self, name: &IncidentId, look: Look, known: &Known, scan: &mut Scan) {
         let now = known.now;
         let kept_ids = &self.kept_ids;
         let file = self.files.entry(name.clone()).or_insert_with(|| File {
@@ -164,7 +164,7 @@ impl Folder {
             hash: [0; 32],
             is_copy: false,
             is_present: true,
-            id: kept_ids.get(&name).unwrap_or(&name).clone(),
+            id: kept_ids.get(name).unwrap_or(name).clone(),
             note: None,
             problems: Vec::new(),
         });
@@ -191,7 +191,7 @@ impl Folder {
             scan.is_unsettled = true;
             return;
         }
-        self.take(&name, text, known, scan);
+        self.take(name, text, known, scan);
     }
 
     /// Takes what a file holds.

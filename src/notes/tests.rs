@@ -1,3 +1,5 @@
+//! Notes as text.
+
 use super::*;
 use crate::domain::{Impact, IncidentStatus, ServiceStatus, text::LocalText};
 

@@ -18,6 +18,9 @@ pub(super) struct Places<'a> {
 
 pub(super) fn check(places: &Places<'_>, site: &Fields, reader: &mut Reader<'_>) {
     let output = plain(&places.site.output);
+    if site.given::<String>("output").is_some_and(|text| text.trim().is_empty()) {
+        return; // already said
+    }
     let span = if site.has("output") { site.span("output") } else { site.header() };
     if output.parent().is_none() {
         reader.error(span, "the site cannot be written to the root of the file system", "write a folder of its own");

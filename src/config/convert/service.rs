@@ -148,7 +148,7 @@ fn objective(percent: f64, fields: &Fields, reader: &mut Reader<'_>) -> Option<u
         reader.error(
             fields.span("objective"),
             "`objective` has more than three decimals",
-            "write `99.999` at most so exactly",
+            "write at most three, such as `99.995`",
         );
     }
     Some(thousandths)

@@ -32,61 +32,62 @@ fn likeness(a: &str, b: &str) -> f64 {
     if longer < 5 { 0.0 } else { strsim::jaro_winkler(&a, &b) * strsim::normalized_damerau_levenshtein(&a, &b).sqrt() }
 }
 
+/// Whether an unknown key may be a misspelt one for a secret, by its name.
+pub(super) fn may_hold_a_secret(scope: &'static Scope, name: &str) -> bool {
+    const SUSPECT: &[&str] = &["pass", "secret", "token", "key", "auth", "cred", "pwd", "cookie", "url"];
+    let lower = name.to_lowercase();
+    let is_secret = |kind: Type| matches!(kind, Type::Secret | Type::Map(Type::Secret));
+    SUSPECT.iter().any(|part| lower.contains(part))
+        || nearest(name, scope.keys.iter().filter(|key| is_secret(key.kind)).map(|key| key.name)).is_some()
+}
+
 /// What to say of the unknown key `name` in `scope`, somewhere below `root`.
+#[must_use]
 pub fn unknown(root: &'static Scope, scope: &'static Scope, name: &str) -> String {
     let own = || scope.keys.iter().filter(|key| scope.takes(key));
     let last = |key: &Key| key.name.rsplit('.').next().unwrap_or(key.name);
     if let Some(key) = own().find(|key| key.also.contains(&name) || last(key) == name) {
         return format!("did you mean `{}`?", key.name);
     }
-    let mut scopes = Vec::new();
-    collect(root, &mut scopes);
-    let elsewhere: Vec<&str> = scopes
-        .iter()
-        .filter(|other| !std::ptr::eq(**other, scope) && other.key(name).is_some())
-        .map(|s| s.header)
-        .collect();
+    let mut others = Vec::new();
+    collect(root, &mut others);
+    others.retain(|other| !std::ptr::eq(*other, scope));
+    let homes: Vec<(&Scope, &Key)> =
+        others.iter().filter_map(|other| other.key(name).map(|key| (*other, key))).collect();
     let close = nearest(name, own().map(|key| key.name));
-    if let ([_, ..], Some(key)) = (elsewhere.as_slice(), close)
-        && strsim::damerau_levenshtein(key, name) <= 1
-    {
-        return format!("did you mean `{key}`?");
-    }
-    match elsewhere.as_slice() {
-        [] => {}
-        [one] => return belongs(root, one, name),
-        [first @ .., last] if first.len() <= 3 && close.is_none() => {
-            return format!("it belongs in `{}` or `{last}`", first.join("`, `"));
+    // A name that stands in other tables was meant as such, unless it is one slip from a name here.
+    let is_slip = close.is_some_and(|key| strsim::damerau_levenshtein(key, name) <= 1);
+    match homes.as_slice() {
+        [(_, Key { kind: Type::Table(table) | Type::Tables(table), .. })] if !is_slip => {
+            return format!("write `{}`", table.header);
+        }
+        [(home, _)] if !is_slip => return format!("it belongs in `{}`", home.header),
+        [first @ .., (last, _)] if close.is_none() && !first.is_empty() && first.len() <= 3 => {
+            let first: Vec<&str> = first.iter().map(|(home, _)| home.header).collect();
+            return format!("it belongs in `{}` or `{}`", first.join("`, `"), last.header);
         }
         _ => {}
     }
     if let Some(key) = close {
         return format!("did you mean `{key}`?");
     }
-    let others = scopes.iter().filter(|other| !std::ptr::eq(**other, scope));
-    let far = others.flat_map(|other| other.keys.iter().map(move |key| (other, key))).find_map(|(other, key)| {
-        (key.also.contains(&name) || nearest(name, std::iter::once(key.name)).is_some()).then_some((other, key))
-    });
-    if let Some((other, key)) = far {
-        let place = if other.header.is_empty() { String::new() } else { format!(" of `{}`", other.header) };
-        return format!("did you mean `{}`{place}?", key.name);
-    }
-    let names: Vec<&str> = own().map(|key| key.name).collect();
-    match names.as_slice() {
-        [] => String::new(),
-        names if names.len() <= 14 => format!("the keys here are `{}`", names.join("`, `")),
-        _ => "see `config.example.toml` for every key".to_owned(),
-    }
-}
-
-fn belongs(root: &Scope, header: &str, name: &str) -> String {
-    match root.key(name).map(|key| key.kind) {
-        // A table that stands inside another one where it should not.
-        Some(Type::Tables(scope) | Type::Table(scope)) => {
-            format!("write `{}` in a line of its own, at the left margin of the file's structure", scope.header)
+    let far = others
+        .iter()
+        .flat_map(|other| other.keys.iter().map(move |key| (other, key)))
+        .find(|(_, key)| key.also.contains(&name) || nearest(name, std::iter::once(key.name)).is_some());
+    match far {
+        Some((_, Key { kind: Type::Table(table) | Type::Tables(table), .. })) => {
+            format!("did you mean `{}`?", table.header)
         }
-        _ if header.is_empty() => "it belongs at the top of the file, before the first `[table]`".to_owned(),
-        _ => format!("it belongs in `{header}`"),
+        Some((other, key)) => format!("did you mean `{}` of `{}`?", key.name, other.header),
+        None => {
+            let names: Vec<&str> = own().map(|key| key.name).collect();
+            if names.is_empty() || names.len() > 14 {
+                "see `config.example.toml` for every key".to_owned()
+            } else {
+                format!("the keys here are `{}`", names.join("`, `"))
+            }
+        }
     }
 }
 

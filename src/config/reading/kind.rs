@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, ops::Range, time::Duration};
 
 use ipnet::IpNet;
-use jiff::{Timestamp, civil, tz::TimeZone};
+use jiff::{Timestamp, tz::TimeZone};
 use regex::Regex;
 use toml::{
     Spanned,
@@ -11,15 +11,11 @@ use toml::{
 };
 use url::Url;
 
-use super::{Fields, Item, Reader, Scope, Sources, hint};
+use super::{Fields, Item, Reader, Scope, Sources, scalar::Misread, secrets, time};
 use crate::{
-    config::{
-        cron::{Cron, CronError},
-        values::{self, Wrong},
-    },
-    domain::{CheckId, GroupId, ServiceId, id::BadId, subscriber::Address, text::LocalText},
+    config::{cron::Cron, values},
+    domain::{subscriber::Address, text::LocalText},
     secret::Secret,
-    untrusted,
 };
 
 /// What may stand behind a key.
@@ -247,16 +243,16 @@ impl Type {
                 reader.error(span, format!("`{name}` stands only once"), format!("write `{}`", scope.header));
                 None
             }
-            (Self::Secret, DeValue::Table(table)) => secret_table(table, span, reader),
+            (Self::Secret, DeValue::Table(table)) => secrets::table(table, span, reader),
             (Self::Secret, DeValue::String(text)) => {
                 if !(text.contains("{env:") || text.contains("{file:")) {
                     reader.secret.push(span.clone());
                 }
-                filled(text, &span, reader).map(|text| Value::Secret(Secret::new(text)))
+                secrets::filled(text, &span, reader).map(|text| Value::Secret(Secret::new(text)))
             }
             (Self::Local(max), DeValue::Table(table)) => local(name, max, table, span, reader),
             (Self::Json, value) => Some(Value::Json(json(value))),
-            (Self::At, DeValue::Datetime(at)) => match instant(at, &reader.zone) {
+            (Self::At, DeValue::Datetime(at)) => match time::moment(at, &reader.zone) {
                 Ok(at) => Some(Value::At(at)),
                 Err(wrong) => {
                     reader.error(span, wrong.message, wrong.hint);
@@ -265,132 +261,25 @@ impl Type {
             },
             (kind, value) => match kind.scalar(value) {
                 Some(Ok(value)) => Some(value),
-                Some(Err((wrong, within))) => {
+                Some(Err(Misread { wrong, within })) => {
                     let span = within.and_then(|within| inside(&span, value, within)).unwrap_or(span);
-                    let message = if wrong.message.contains('`') || wrong.message.starts_with("this ") {
-                        wrong.message
-                    } else {
-                        format!("`{name}` {}", wrong.message)
-                    };
+                    // A message that begins with its verb is about the key.
+                    let is_predicate = ["is ", "has ", "needs ", "must ", "cannot "]
+                        .iter()
+                        .any(|verb| wrong.message.starts_with(verb));
+                    let message = if is_predicate { format!("`{name}` {}", wrong.message) } else { wrong.message };
                     reader.error(span, message, wrong.hint);
                     None
                 }
                 None => {
+                    if matches!(kind, Self::Secret) {
+                        reader.secret.push(span.clone());
+                    }
                     reader.error(span, format!("`{name}` cannot be {}", given(value)), kind.instead(value));
                     None
                 }
             },
         }
-    }
-
-    /// Reads a value that needs no more than itself. `None`: it is of another TOML type.
-    fn scalar(self, value: &DeValue<'_>) -> Option<Result<Value, (Wrong, Option<Range<usize>>)>> {
-        if let (Self::Cron, DeValue::String(text)) = (self, value) {
-            return Some(
-                Cron::parse(text)
-                    .map(Value::Cron)
-                    .map_err(|CronError { message, hint, span }| (Wrong { message, hint }, Some(span))),
-            );
-        }
-        let wrong = |message: String, hint: String| Err(Wrong { message, hint });
-        let bad_id = |error: BadId| {
-            Wrong::new(format!("`{}` is not a usable {}", error.given, error.what), format!("write {}", error.rule))
-        };
-        let read = match (self, value) {
-            (Self::Line(max), DeValue::String(text)) => {
-                bounded(text, max).map(|()| Value::Text(untrusted::line(text, max)))
-            }
-            (Self::Block(max), DeValue::String(text)) => {
-                bounded(text, max).map(|()| Value::Text(untrusted::block(text, max)))
-            }
-            (Self::Local(max), DeValue::String(text)) => {
-                bounded(text, max).map(|()| Value::Local(LocalText::One(untrusted::block(text, max))))
-            }
-            (Self::Text | Self::Path, DeValue::String(text)) => Ok(Value::Text(text.to_string())),
-            (Self::Bool, DeValue::Boolean(is)) => Ok(Value::Bool(*is)),
-            (Self::SocketOrFalse, DeValue::Boolean(false)) => Ok(Value::Bool(false)),
-            (Self::SocketOrFalse, DeValue::Boolean(true)) => {
-                wrong("needs an address".to_owned(), "write `\"127.0.0.1:9464\"`, or `false`".to_owned())
-            }
-            (Self::Integer(min, max), DeValue::Integer(number)) => match integer(number) {
-                Some(number) if (min..=max).contains(&number) => Ok(Value::Integer(number)),
-                _ => wrong(format!("cannot be {number}"), format!("write {}", self.noun())),
-            },
-            (Self::Number(min, max), DeValue::Integer(_) | DeValue::Float(_)) => {
-                let number = match value {
-                    DeValue::Integer(number) => number.as_str().parse::<f64>().ok(),
-                    DeValue::Float(number) => number.as_str().parse::<f64>().ok(),
-                    _ => None,
-                };
-                match number.filter(|number| *number > f64::from(min) && *number <= f64::from(max)) {
-                    Some(number) => Ok(Value::Number(number)),
-                    None => wrong(
-                        format!("must be more than {min} and at most {max}"),
-                        format!("write a number such as `{max}` or less"),
-                    ),
-                }
-            }
-            (Self::Duration(min, max), DeValue::String(text)) => values::duration(text).and_then(|length| {
-                let bound = |text: &str| values::duration(text).unwrap_or_default();
-                if length < bound(min) {
-                    wrong(format!("is too short with `{text}`"), format!("write `{min}` or more"))
-                } else if length > bound(max) {
-                    wrong(format!("is too long with `{text}`"), format!("write `{max}` or less"))
-                } else {
-                    Ok(Value::Duration(length))
-                }
-            }),
-            (Self::Size(min, max), DeValue::String(text)) => {
-                values::size(text).and_then(|bytes| in_size(bytes, min, max))
-            }
-            (Self::Size(min, max), DeValue::Integer(number)) => number
-                .as_str()
-                .parse()
-                .map_err(|_| Wrong::new("is no size", "write `1MiB`"))
-                .and_then(|bytes| in_size(bytes, min, max)),
-            (Self::Rate, DeValue::String(text)) => values::rate(text).map(Value::Number),
-            (Self::Words(words), DeValue::String(text)) => match words.iter().find(|word| ***word == **text) {
-                Some(word) => Ok(Value::Text((*word).to_owned())),
-                None => {
-                    let near = hint::nearest(text, words.iter().copied());
-                    let hint =
-                        near.map_or_else(|| format!("write {}", self.noun()), |word| format!("did you mean `{word}`?"));
-                    wrong(format!("`{text}` is not among the words that may stand here"), hint)
-                }
-            },
-            (Self::Choice(numbers), DeValue::Integer(number)) => match integer(number) {
-                Some(number) if numbers.contains(&number) => Ok(Value::Integer(number)),
-                _ => wrong(format!("cannot be {number}"), format!("write {}", self.noun())),
-            },
-            (Self::ServiceId, DeValue::String(text)) => {
-                ServiceId::new(text).map(|id| Value::Text(id.into())).map_err(bad_id)
-            }
-            (Self::CheckId, DeValue::String(text)) => {
-                CheckId::new(text).map(|id| Value::Text(id.into())).map_err(bad_id)
-            }
-            (Self::GroupId, DeValue::String(text)) => {
-                GroupId::new(text).map(|id| Value::Text(id.into())).map_err(bad_id)
-            }
-            (Self::Url(schemes), DeValue::String(text)) => values::url(text, schemes).map(Value::Url),
-            (Self::Zone, DeValue::String(text)) => values::zone(text).map(Value::Zone),
-            (Self::Language, DeValue::String(text)) => values::language(text).map(Value::Text),
-            (Self::Colour, DeValue::String(text)) => values::colour(text).map(Value::Text),
-            (Self::Socket | Self::SocketOrFalse, DeValue::String(text)) => values::socket(text).map(Value::Socket),
-            (Self::Network, DeValue::String(text)) => values::network(text).map(Value::Network),
-            (Self::Address, DeValue::String(text)) => values::address(text).map(Value::Address),
-            (Self::Mailbox, DeValue::String(text)) => values::mailbox(text).map(Value::Mailbox),
-            (Self::HostPort, DeValue::String(text)) => values::host_port(text).map(Value::HostPort),
-            (Self::Host, DeValue::String(text)) => values::host(text).map(Value::Text),
-            (Self::Statuses, DeValue::String(text)) => values::statuses(text).map(Value::Statuses),
-            (Self::Statuses, DeValue::Integer(number)) => values::statuses(number.as_str()).map(Value::Statuses),
-            (Self::Regex, DeValue::String(text)) => {
-                regex::RegexBuilder::new(text).size_limit(1 << 20).build().map(Value::Regex).map_err(|error| {
-                    Wrong::new(format!("this is not a regular expression: {}", last_line(&error.to_string())), "")
-                })
-            }
-            _ => return None,
-        };
-        Some(read.map_err(|wrong| (wrong, None)))
     }
 
     /// What to write where a value of another TOML type stands.
@@ -435,32 +324,12 @@ pub(super) fn constant_json(text: &str) -> Option<serde_json::Value> {
     DeValue::parse(text).ok().map(|value| json(value.get_ref()))
 }
 
-fn integer(number: &toml::de::DeInteger<'_>) -> Option<i64> {
+pub(super) fn integer(number: &toml::de::DeInteger<'_>) -> Option<i64> {
     i64::from_str_radix(number.as_str(), number.radix()).ok()
 }
 
-fn bounded(text: &str, max: usize) -> Result<(), Wrong> {
-    let length = text.chars().count();
-    if length <= max {
-        return Ok(());
-    }
-    Err(Wrong::new(format!("is {length} characters long"), format!("write at most {max}")))
-}
-
-fn in_size(bytes: u64, min: u64, max: u64) -> Result<Value, Wrong> {
-    if (min..=max).contains(&bytes) {
-        return Ok(Value::Bytes(bytes));
-    }
-    Err(Wrong::new("is out of bounds", format!("write from {} KiB to {} MiB", min.div_ceil(1024), max >> 20)))
-}
-
-fn last_line(text: &str) -> String {
-    let line = text.lines().last().unwrap_or("").trim();
-    untrusted::line(line.strip_prefix("error: ").unwrap_or(line), 200)
-}
-
 /// What stands there, with its article.
-fn given(value: &DeValue<'_>) -> &'static str {
+pub(super) fn given(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "text",
         DeValue::Integer(_) => "a number",
@@ -490,64 +359,6 @@ fn map(of: Type, table: &DeTable<'_>, reader: &mut Reader<'_>) -> Vec<(String, I
             (name, Item { key: key.span(), span: value.span(), value: read })
         })
         .collect()
-}
-
-/// `{ env = "NAME" }` or `{ file = "PATH" }`.
-fn secret_table(table: &DeTable<'_>, span: Range<usize>, reader: &mut Reader<'_>) -> Option<Value> {
-    let mut entries = table.iter();
-    let (Some((key, value)), None) = (entries.next(), entries.next()) else {
-        reader.error(span, "this is not a secret", format!("write {}", Type::Secret.noun()));
-        return None;
-    };
-    let Some(source @ ("env" | "file")) = Some(&**key.get_ref()) else {
-        reader.error(key.span(), format!("unknown key `{}` in a secret", key.get_ref()), "write `env` or `file`");
-        return None;
-    };
-    let Some(name) = value.get_ref().as_str() else {
-        reader.error(
-            value.span(),
-            format!("`{source}` cannot be {}", given(value.get_ref())),
-            "write a name in quotes",
-        );
-        return None;
-    };
-    fetched(source, name, &value.span(), reader).map(|text| Value::Secret(Secret::new(text)))
-}
-
-/// The text with every `{env:NAME}` and `{file:PATH}` replaced.
-fn filled(text: &str, span: &Range<usize>, reader: &mut Reader<'_>) -> Option<String> {
-    let mut whole = String::new();
-    let mut rest = text;
-    while let Some(at) = ["{env:", "{file:"].iter().filter_map(|mark| rest.find(mark)).min() {
-        let (before, marked) = rest.split_at(at);
-        let Some((inner, after)) = marked.split_once('}') else {
-            reader.error(span.clone(), "a `{env:NAME}` is not closed", "add the `}`");
-            return None;
-        };
-        let (source, name) = inner.trim_start_matches('{').split_once(':')?;
-        whole.push_str(before);
-        whole.push_str(&fetched(source, name, span, reader)?);
-        rest = after;
-    }
-    whole.push_str(rest);
-    Some(whole)
-}
-
-fn fetched(source: &str, name: &str, span: &Range<usize>, reader: &mut Reader<'_>) -> Option<String> {
-    let sources = reader.sources;
-    let found = if source == "env" {
-        (sources.env)(name).ok_or_else(|| format!("the environment variable `{name}` is not set"))
-    } else {
-        (sources.file)(name).map_err(|why| format!("the secret's file `{name}` cannot be read: {why}"))
-    };
-    let (message, hint) = match found {
-        Err(message) => (message, if source == "env" { "set it for the process that runs watchbell" } else { "" }),
-        Ok(text) if text.trim().is_empty() => (format!("the secret from `{name}` is empty"), ""),
-        // An editor ends a file with a line end; no secret does.
-        Ok(text) => return Some(text.trim_end_matches(['\n', '\r']).to_owned()),
-    };
-    reader.error(span.clone(), message, hint);
-    None
 }
 
 /// `{ en = "...", de = "..." }`.
@@ -584,32 +395,4 @@ fn json(value: &DeValue<'_>) -> serde_json::Value {
             serde_json::Value::Object(entries.collect())
         }
     }
-}
-
-/// The moment that a TOML date and time means; without an offset, in `zone`. A time that the zone
-/// skips is taken as the same time after the gap, one that it has twice as the first.
-fn instant(at: &toml::value::Datetime, zone: &TimeZone) -> Result<Timestamp, Wrong> {
-    let (Some(date), Some(time)) = (at.date, at.time) else {
-        return Err(Wrong::new("this is not a date with a time", "write both: `2026-11-21T10:15:00Z`"));
-    };
-    let wrong = || Wrong::new("this is not a usable time", "write one since 1970: `2026-11-21T10:15:00Z`");
-    let small = |number: u8| i8::try_from(number).map_err(|_| wrong());
-    let date = civil::Date::new(i16::try_from(date.year).map_err(|_| wrong())?, small(date.month)?, small(date.day)?)
-        .map_err(|_| wrong())?;
-    // A leap second counts as the one before it.
-    let second = small(time.second.unwrap_or(0).min(59))?;
-    let nanosecond = i32::try_from(time.nanosecond.unwrap_or(0)).map_err(|_| wrong())?;
-    let time = civil::Time::new(small(time.hour)?, small(time.minute)?, second, nanosecond).map_err(|_| wrong())?;
-    let zone = match at.offset {
-        None => zone.clone(),
-        Some(toml::value::Offset::Z) => TimeZone::UTC,
-        Some(toml::value::Offset::Custom { minutes }) => {
-            jiff::tz::Offset::from_seconds(i32::from(minutes) * 60).map_err(|_| wrong())?.to_time_zone()
-        }
-    };
-    let moment = zone.to_ambiguous_timestamp(date.to_datetime(time)).compatible().map_err(|_| wrong())?;
-    if moment < Timestamp::UNIX_EPOCH {
-        return Err(wrong());
-    }
-    Ok(crate::clock::to_millis(moment))
 }

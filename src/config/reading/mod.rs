@@ -8,12 +8,18 @@ mod fields;
 pub mod hint;
 mod kind;
 mod mask;
+mod scalar;
 pub mod schema;
+mod secrets;
+mod time;
 
 use std::{collections::HashSet, ops::Range, path::Path, sync::Arc};
 
 use jiff::tz::TimeZone;
-use toml::de::DeTable;
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
 
 pub use fields::{Fields, FromValue, Item};
 pub use kind::{Type, Value};
@@ -214,7 +220,7 @@ impl<'a> Reader<'a> {
         let text = std::mem::take(&mut self.text);
         let (document, errors) = DeTable::parse_recoverable(&text);
         for error in &errors {
-            let (message, hint) = syntax(error.message());
+            let (message, hint) = syntax(error.message(), error.span().is_none_or(|span| span.is_empty()));
             self.add(About::Syntax, error.span().unwrap_or(0..0), message, hint);
         }
         let fields = self.table(self.root, document.get_ref(), 0..0);
@@ -298,6 +304,16 @@ impl<'a> Reader<'a> {
         fields
     }
 
+    /// Keeps texts out of messages.
+    fn hide(&mut self, value: &Spanned<DeValue<'_>>) {
+        match value.get_ref() {
+            DeValue::String(_) => self.secret.push(value.span()),
+            DeValue::Array(array) => array.iter().for_each(|element| self.hide(element)),
+            DeValue::Table(table) => table.iter().for_each(|(_, element)| self.hide(element)),
+            _ => {}
+        }
+    }
+
     fn walk(&mut self, scope: &'static Scope, prefix: &str, table: &DeTable<'_>, fields: &mut Fields) {
         let mut entries: Vec<_> = table.iter().collect();
         entries.sort_by_key(|(key, _)| key.span().start);
@@ -319,11 +335,13 @@ impl<'a> Reader<'a> {
                 } else {
                     let first = scope.keys.iter().find(|known| known.name.starts_with(&below));
                     let hint = first.map_or(String::new(), |key| format!("write `{} = {}`", key.name, key.example));
+                    self.hide(value);
                     self.error(value.span(), format!("`{name}` is a table of its own"), hint);
                 }
             } else {
-                // A misspelt name may hide a secret: nothing of the value is shown.
-                self.secret.push(value.span());
+                if hint::may_hold_a_secret(scope, &name) {
+                    self.hide(value);
+                }
                 let hint = hint::unknown(self.root, scope, &name);
                 self.error(key.span(), format!("unknown key `{name}` in {}", scope.place), hint);
             }
@@ -345,8 +363,11 @@ impl Lines {
 }
 
 /// The TOML parser's message in our words: what is wrong, and a hint.
-fn syntax(message: &str) -> (String, String) {
+fn syntax(message: &str, is_nothing: bool) -> (String, String) {
     let (what, expected) = message.split_once(", expected ").unwrap_or((message, ""));
+    if is_nothing && what == "string values must be quoted" {
+        return ("this is not TOML: the value is missing".to_owned(), "write one after the `=`".to_owned());
+    }
     let hint = match (what, expected) {
         ("duplicate key", _) => "it is already set above: keep one of the two".to_owned(),
         ("string values must be quoted", _) => "put it in quotes: `\"...\"`".to_owned(),

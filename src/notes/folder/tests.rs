@@ -1,3 +1,6 @@
+//! The folder as an operator and an editor treat it.
+#![expect(clippy::disallowed_methods, reason = "an operator's editor keeps to no rules of ours")]
+
 use tempfile::TempDir;
 
 use super::*;
