@@ -191,7 +191,16 @@ pub fn subscriber(global: &Global, command: &Subscriber) -> Outcome {
             if !done.ignored_columns.is_empty() {
                 output::say(&format!("columns not used: {}", done.ignored_columns.join(", ")));
             }
-            output::say(&format!("{} added, {} known already, {} bad", done.added, done.updated, done.skipped.len()));
+            let counts = [
+                (done.added, "added"),
+                (done.updated, "known already"),
+                (done.duplicates, "named twice"),
+                (done.left, "left before, and are not added again"),
+                (done.other_kinds, "no mail addresses"),
+                (u64::try_from(done.skipped.len()).unwrap_or(u64::MAX), "bad"),
+            ];
+            let counts = counts.iter().filter(|(count, what)| *count > 0 || *what == "added");
+            output::say(&counts.map(|(count, what)| format!("{count} {what}")).collect::<Vec<_>>().join(", "));
             Ok(())
         }
         Subscriber::Export => {

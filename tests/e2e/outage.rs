@@ -1,7 +1,7 @@
 //! An outage from the first failing probe to the last mail: real nginx, real Postfix, and a
 //! restart in the middle.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use super::{SOON, await_status, incidents, write_config};
 use crate::skip;
@@ -11,6 +11,15 @@ use crate::support::{
     nginx::{self, Nginx, Page},
     postfix::{self, Mail, Postfix},
 };
+
+/// How many mails the store knows to be sent.
+fn sent(folder: &Path) -> i64 {
+    let db = rusqlite::Connection::open_with_flags(
+        folder.join("watchbell.db"),
+        rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY,
+    );
+    db.unwrap().query_row("SELECT count(*) FROM delivery WHERE state = 'sent'", [], |row| row.get(0)).unwrap()
+}
 
 fn to<'a>(mails: &'a [Mail], who: &str) -> Vec<&'a Mail> {
     mails.iter().filter(|mail| mail.recipient() == who).collect()
@@ -65,6 +74,8 @@ fn an_outage_is_recorded_published_and_told_once_through_a_crash() {
     assert_eq!(mails.len(), 1, "only who follows the API is told");
     assert_eq!(mails[0].recipient(), "all@example.org");
     assert_eq!(mails[0].header("Subject").unwrap(), "[Example Status] Outage: Api");
+
+    wait_for("the mail to be written down", SOON, || (sent(folder) == 1).then_some(()));
 
     // A crash in the middle loses nothing and tells nothing twice.
     daemon.kill();
