@@ -21,6 +21,9 @@ pub fn run(global: &Global) -> Outcome {
         }),
         signals: true,
     };
-    runtime()?.block_on(daemon::run(options))?;
-    Ok(())
+    let runtime = runtime()?;
+    let result = runtime.block_on(daemon::run(options));
+    // What still runs on its threads would be waited for: it has had its time.
+    runtime.shutdown_background();
+    Ok(result?)
 }

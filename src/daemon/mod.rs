@@ -265,10 +265,12 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
     );
     parts.spawn("the watchdog", signals::watchdog(clock, health, shutdown.clone()));
 
-    let failure = tokio::select! {
+    let ended = tokio::select! {
         () = shutdown.cancelled() => None,
         ended = parts.next_ended() => ended,
     };
+    // A part that ends because of the shutdown may be seen before the shutdown itself.
+    let failure = ended.filter(|(_, result)| !shutdown.is_cancelled() || result.is_err());
     shutdown.cancel();
     let all_ended = async { while parts.next_ended().await.is_some() {} };
     if tokio::time::timeout(END_WITHIN, all_ended).await.is_err() {
