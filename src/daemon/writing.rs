@@ -18,6 +18,8 @@ use crate::{
 const RETRY: Duration = Duration::from_secs(1);
 /// Tries of the last commit at shutdown.
 const LAST_TRIES: u32 = 3;
+/// Between two bits of tidying up.
+const TIDY: Duration = Duration::from_mins(1);
 
 /// Writes until the sender is gone. Each commit that changes something rings `bell`.
 pub fn run(
@@ -29,6 +31,7 @@ pub fn run(
     is_ending: &dyn Fn() -> bool,
 ) {
     let mut complaints = Complaints::default();
+    let mut tidied_at = None;
     while let Some(commit) = commits.blocking_recv() {
         let mut tries = 0;
         while let Err(error) = store.commit(&commit) {
@@ -50,6 +53,17 @@ pub fn run(
         health.store_works();
         if commit.changes_something() {
             bell.send_modify(|rung| *rung += 1);
+        }
+        let now = clock.elapsed();
+        if tidied_at.is_none_or(|at| now.since(at) >= TIDY) && !is_ending() {
+            match store.tidy(clock.wall()) {
+                // A bit at a time: events must not wait long behind it.
+                Ok(tidied) => tidied_at = (!tidied.more).then_some(now),
+                Err(error) => {
+                    tidied_at = Some(now);
+                    tracing::debug!("tidying up waits: {error}");
+                }
+            }
         }
     }
 }
