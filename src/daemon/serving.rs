@@ -30,8 +30,7 @@ pub struct Serving {
 /// Serves until shutdown.
 pub async fn run(mut task: Serving) {
     let config = task.config.borrow_and_update().clone();
-    let limits =
-        Limits::for_descriptors(rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(1024));
+    let limits = Limits::for_descriptors(rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(1024));
     let (app, app_rx) = watch::channel(Arc::new(task.app(&config)));
     let site = async {
         if let Some(listener) = web::bind_retrying(config.server.listen, "server.listen", &task.shutdown).await {
@@ -67,15 +66,8 @@ pub async fn run(mut task: Serving) {
 impl Serving {
     fn app(&self, config: &Config) -> App {
         let exits = Exits::new(config.store.clone(), Arc::clone(&self.clock), Arc::clone(&self.health));
-        let plain = |text: &str| {
-            format!("<!doctype html><title>{text}</title><p>{text}</p><form method=post><button>OK</button></form>")
-                .into()
-        };
-        let pages = Pages {
-            unsubscribe: plain("Unsubscribe?"),
-            unsubscribed: plain("Unsubscribed."),
-            try_again: plain("Try again."),
-        };
+        let plain = |text: &str| format!("<!doctype html><title>{text}</title><p>{text}</p><form method=post><button>OK</button></form>").into();
+        let pages = Pages { unsubscribe: plain("Unsubscribe?"), unsubscribed: plain("Unsubscribed."), try_again: plain("Try again.") };
         App::new(config, pages, Arc::new(exits))
     }
 }
