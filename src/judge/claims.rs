@@ -46,7 +46,8 @@ fn claims_of(case: &Case, note: &Note) -> Vec<(ServiceId, Claim)> {
         let ends = line.iter().skip(1).map(|(at, ..)| Some(*at)).chain([end]);
         for ((from, status, is_implied), to) in line.iter().zip(ends) {
             let to = [to, end].into_iter().flatten().min();
-            if to.is_none_or(|to| *from < to) && (note.is_override || *status != ServiceStatus::Operational) {
+            let is_nothing = to.is_some_and(|to| to <= *from) || *status == ServiceStatus::Operational;
+            if note.is_override || !is_nothing {
                 let (from, status, is_implied, is_override) = (*from, *status, *is_implied, note.is_override);
                 let incident = incident.id.clone();
                 claims.push((service.clone(), Claim { incident, from, to, status, is_override, is_implied }));
@@ -94,11 +95,18 @@ impl Turn<'_> {
             let all = state.record.claims.iter().cloned();
             let (mut rest, old): (Vec<_>, Vec<_>) = all.partition(|claim| claim.incident != *id || is_earlier(claim));
             let mut new = new.remove(&service).unwrap_or_default();
-            for claim in new.iter_mut().filter(|claim| claim.is_implied) {
-                // What gave way to checks stays so.
-                let before = old.iter().find(|it| it.is_implied && it.from == claim.from).and_then(|it| it.to);
-                claim.to = [before, claim.to].into_iter().flatten().min();
+            for claim in &mut new {
+                let before = old.iter().find(|it| it.is_implied == claim.is_implied && it.from == claim.from);
+                let before = before.and_then(|it| it.to);
+                if claim.is_override && claim.to == over_at && over_at.is_some() {
+                    // It outlives its incident as long as there are checks to win over.
+                    claim.to = before.or(over_at.filter(|_| !state.checks_in_trouble));
+                } else if claim.is_implied {
+                    // What gave way to checks stays so.
+                    claim.to = [before, claim.to].into_iter().flatten().min();
+                }
             }
+            new.retain(|claim| claim.to.is_none_or(|to| claim.from < to));
             let differing = old.iter().filter(|it| !new.contains(it)).chain(new.iter().filter(|it| !old.contains(it)));
             let differs_from = differing.map(|claim| claim.from).min();
             if let Some(part) = incident.affected.iter_mut().find(|part| part.service == service && !part.seen_failing)
@@ -121,7 +129,8 @@ impl Turn<'_> {
             let Some(state) = self.world.services.get_mut(&service) else { continue };
             let mut is_changed = false;
             state.record.claims.retain_mut(|claim| {
-                if claim.incident == *id && claim.to.is_none() {
+                let outlives = claim.is_override && state.checks_in_trouble;
+                if claim.incident == *id && claim.to.is_none() && !outlives {
                     claim.to = Some(over_at);
                     is_changed = true;
                 }

@@ -320,6 +320,7 @@ impl Turn<'_> {
             for service in self.parts(id) {
                 if let Some(state) = self.world.services.get_mut(&service) {
                     state.clear_from = state.clear_from.max(Some(over_at));
+                    self.world.touch_service(&service);
                 }
             }
             self.mark_over(id, over_at);

@@ -7,7 +7,8 @@ use super::{
     Decision, Reason,
     check::Verdict,
     turn::Turn,
-    uptime::{Base, Record},
+    uptime::{Base, Claim, Record},
+    world::World,
 };
 use crate::domain::{
     CheckKey, IncidentId, ServiceId, ServiceStatus, archive::ServiceNow, outcome::Cause, service::Service,
@@ -72,16 +73,26 @@ pub(super) fn base_of(service: &Service) -> Base {
 impl Turn<'_> {
     /// Derives how `id` was since `from`, and follows up on what changed.
     pub fn judge(&mut self, id: &ServiceId, from: Timestamp) {
-        let Some(state) = self.world.services.get_mut(id) else { return };
+        let World { services, cases, .. } = &mut *self.world;
+        let Some(state) = services.get_mut(id) else { return };
         let before = state.record.now().map(|(status, _)| status);
 
-        // Checks that failed and recovered outweigh what was only concluded from an impact.
+        // Checks that failed and recovered outweigh what was only concluded from an impact, and
+        // need no word against them any more once the incident is over.
+        let yields = |claim: &&mut Claim| {
+            let is_over = || cases.get(&claim.incident).is_none_or(|case| !case.incident.is_open());
+            claim.to.is_none() && (claim.is_implied || is_over())
+        };
         if let Some(checks) = state.checks_now() {
             if state.checks_in_trouble && !checks.is_trouble() {
                 let back_at = state.record.checks.values().filter_map(|line| line.points().last()).map(|(at, _)| *at);
                 let back_at = back_at.max().unwrap_or(from);
-                let open = state.record.claims.iter_mut().filter(|claim| claim.is_implied && claim.to.is_none());
-                open.for_each(|claim| claim.to = Some(back_at.max(claim.from)));
+                state
+                    .record
+                    .claims
+                    .iter_mut()
+                    .filter(yields)
+                    .for_each(|claim| claim.to = Some(back_at.max(claim.from)));
             }
             state.checks_in_trouble = checks.is_trouble();
         }

@@ -91,8 +91,9 @@ impl<'a> Turn<'a> {
         state.after = Some(outcome.started_at);
         // A clock that was set back must not make history run backwards.
         let start = outcome.started_at.min(self.at).max(state.last_at.unwrap_or(Timestamp::MIN));
-        let gap = state.stale_at().filter(|deadline| *deadline <= start).and(state.last_at);
-        if gap.is_some() {
+        let last = state.last_at.filter(|last| time::plus_ms(*last, state.limit_ms) <= start);
+        let gap = last.filter(|_| !state.stale);
+        if last.is_some() {
             state.stale = true;
             state.forget_run();
         }

@@ -1,0 +1,278 @@
+//! Laws that hold for every schedule of results, notes, restarts and reloads. That a restored
+//! world goes on in the same way, that spans lie end to end and that sealed events never change is
+//! checked by [`Story`] after every input.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use proptest::prelude::*;
+
+use crate::{
+    domain::{
+        GroupId, Impact, IncidentStatus, ServiceStatus,
+        event::EventKind,
+        note::{Note, NoteUpdate, Postmortem},
+        outcome::CheckResult,
+    },
+    judge::{Input, story::*},
+};
+
+const SERVICES: [&str; 4] = ["db", "api: one two -> db", "web", "legacy:"];
+const CHECKS: [&str; 4] = ["db", "api/one", "api/two", "web"];
+
+/// One thing that happens.
+#[derive(Clone, Debug)]
+enum Happening {
+    /// A target says this from now on, for so many seconds.
+    Target(usize, CheckResult, i64),
+    /// Nobody looks for so long.
+    Sleep(i64),
+    Suspend,
+    /// Note `.0` is saved with change `.1`.
+    Note(usize, usize),
+    /// Service `.0` vanishes from the rules, or comes back.
+    Toggle(usize),
+    Reload,
+}
+
+fn result() -> impl Strategy<Value = CheckResult> {
+    prop_oneof![4 => Just(UP), 4 => Just(DOWN), 1 => Just(SLOW), 1 => Just(UNKNOWN)]
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    prop_oneof![
+        12 => (0..CHECKS.len(), result(), prop_oneof![1..20i64, 20..200i64, 300..1500i64])
+            .prop_map(|(check, result, lasts)| Happening::Target(check, result, lasts)),
+        1 => (1..4000i64).prop_map(Happening::Sleep),
+        1 => Just(Happening::Suspend),
+        3 => (0..3usize, 0..12usize).prop_map(|(note, change)| Happening::Note(note, change)),
+        1 => (0..SERVICES.len()).prop_map(Happening::Toggle),
+        1 => Just(Happening::Reload),
+    ]
+}
+
+fn changed(note: &mut Note, change: usize, now: i64) {
+    let say = |note: &mut Note, status| {
+        let text = format!("text {} at {now}", note.updates.len());
+        note.updates.push(NoteUpdate { status, ..update(&text) });
+    };
+    match change {
+        0 => note.title = Some("Title".into()),
+        1 => say(note, None),
+        2 => say(note, Some(IncidentStatus::Identified)),
+        3 => say(note, Some(IncidentStatus::Resolved)),
+        4 => note.resolved = Some(at(now)),
+        5 => {
+            note.updates.pop();
+        }
+        6 => {
+            if let Some(update) = note.updates.first_mut() {
+                update.text = format!("edited at {now}").as_str().into();
+            }
+        }
+        7 => note.withdrawn = !note.withdrawn,
+        8 => note.impact = if note.impact.is_some() { None } else { Some(Impact::Major) },
+        9 => {
+            say(note, None);
+            let status = if now % 2 == 0 { ServiceStatus::PartialOutage } else { ServiceStatus::Operational };
+            let service = service_id(["db", "api", "web", "legacy", "ghost"][usize::try_from(now % 5).unwrap()]);
+            note.updates.last_mut().unwrap().affected = BTreeMap::from([(service, status)]);
+        }
+        10 => note.started = Some(at(now - 500)),
+        _ => note.postmortem = Some(Postmortem { published: Some(at(now + 50)), ..Postmortem::default() }),
+    }
+}
+
+/// Lets everything happen.
+fn tell(happenings: &[Happening]) -> Story {
+    let all = rules(&SERVICES);
+    let mut story = Story::with(all.clone());
+    let mut notes = [note("2026-11-21-db", &[]), note("by-hand", &["api", "legacy"]), note("other", &["web"])];
+    let mut clock = 0;
+    for happening in happenings {
+        match happening {
+            Happening::Target(check, result, lasts) => {
+                clock += lasts;
+                story.target(CHECKS[*check], *result).run_to(clock);
+            }
+            Happening::Sleep(lasts) => {
+                clock += lasts;
+                story.sleep_to(clock).give(Input::Tick);
+            }
+            Happening::Suspend => {
+                story.give(Input::Suspended);
+            }
+            Happening::Note(index, change) => {
+                changed(&mut notes[*index], *change, clock);
+                let note = notes[*index].clone();
+                story.note(&note);
+            }
+            Happening::Toggle(index) => {
+                let mut rules = story.rules.clone();
+                let service = &all.services[*index];
+                let place = rules.services.iter().position(|it| it.id == service.id);
+                match place {
+                    Some(place) => {
+                        rules.services.remove(place);
+                    }
+                    None => rules.services.push(Arc::clone(service)),
+                }
+                story.reload(rules);
+            }
+            Happening::Reload => {
+                story.reload(story.rules.clone());
+            }
+        }
+        check_now(&story);
+    }
+    story
+}
+
+/// What holds at any moment.
+fn check_now(story: &Story) {
+    for incident in story.incidents.values() {
+        assert_eq!(Some(incident), story.world.incident(&incident.id), "the last version told is the one that holds");
+        assert!(incident.resolved_at.is_none_or(|at| at >= incident.started_at), "{incident:?}");
+        for part in &incident.affected {
+            assert!(part.worst >= part.status || !part.status.is_trouble(), "{part:?}");
+            assert!(part.recovered_at.is_none_or(|at| at >= part.started_at), "{part:?}");
+            assert!(incident.is_open() || part.recovered_at.is_some(), "over is over for all: {incident:?}");
+            assert!(part.recovered_at.is_none() || !part.status.is_trouble(), "{part:?}");
+        }
+        let mut services: Vec<_> = incident.affected.iter().map(|part| &part.service).collect();
+        services.sort();
+        services.dedup();
+        assert_eq!(services.len(), incident.affected.len(), "no service twice");
+    }
+    for service in &story.rules.services {
+        let now = story.world.services[&service.id].record.now();
+        let last = story.raw_spans(service.id.as_str()).last().map(|span| (span.status, span.from));
+        assert_eq!(now, last, "the record told is the one that holds");
+    }
+}
+
+/// Whoever reads the events in order always knows whether an incident is going on.
+fn opened_and_resolved_alternate(story: &Story) {
+    let mut open = BTreeMap::new();
+    for event in &story.events {
+        let was_open = open.get(&event.incident).copied();
+        match event.kind {
+            EventKind::Opened => assert_eq!(was_open, None, "{:?}", story.told()),
+            EventKind::Reopened => assert_eq!(was_open, Some(false), "{:?}", story.told()),
+            EventKind::Resolved => assert_ne!(was_open, Some(false), "{:?}", story.told()),
+            EventKind::Joined | EventKind::Recovered => assert_ne!(was_open, Some(false), "{:?}", story.told()),
+            _ => {}
+        }
+        match event.kind {
+            EventKind::Opened | EventKind::Reopened => {
+                open.insert(event.incident.clone(), true);
+            }
+            EventKind::Resolved => {
+                open.insert(event.incident.clone(), false);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What one check's results mean, said in the plainest way: the times at which it went down and
+/// came back.
+fn outages(results: &[CheckResult]) -> Vec<(i64, Option<i64>)> {
+    let mut outages: Vec<(i64, Option<i64>)> = Vec::new();
+    let mut is_down = false;
+    for end in 0..results.len() {
+        let tail = |wanted: CheckResult, count: usize| -> Option<i64> {
+            let known: Vec<usize> = (0..=end).filter(|i| results[*i] != UNKNOWN).collect();
+            let from = known.len().checked_sub(count)?;
+            let good = known[from..].iter().all(|i| (results[*i] == DOWN) == (wanted == DOWN));
+            good.then(|| i64::try_from(known[from]).unwrap())
+        };
+        if !is_down && let Some(first) = tail(DOWN, 3) {
+            outages.push((first, None));
+            is_down = true;
+        } else if is_down && let Some(first) = tail(UP, 2) {
+            outages.last_mut().unwrap().1 = Some(first);
+            is_down = false;
+        }
+    }
+    outages
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_happens_nothing_contradicts_itself(happenings in prop::collection::vec(happening(), 1..25)) {
+        let story = tell(&happenings);
+        opened_and_resolved_alternate(&story);
+        // No service is lost: whoever was ever in trouble is part of an incident.
+        for service in &story.rules.services {
+            let in_trouble = story.raw_spans(service.id.as_str()).iter().any(|span| span.status.is_trouble());
+            let is_part = story.incidents.values().any(|incident| incident.part(&service.id).is_some());
+            prop_assert!(!in_trouble || is_part, "{} {:?}", service.id, story.spans(service.id.as_str()));
+        }
+        // Who suffers now is in an open incident that says so, unless an operator said it is over.
+        let notes = happenings.iter().any(|it| matches!(it, Happening::Note(..)));
+        for service in story.rules.services.iter().filter(|_| !notes) {
+            let suffers = story.status(service.id.as_str()).is_some_and(ServiceStatus::is_trouble);
+            let told = !story.world.suffering(&service.id).is_empty();
+            prop_assert!(!suffers || told, "{:?}", story.told());
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn outages_begin_and_end_exactly_where_the_plain_reading_says(
+        results in prop::collection::vec(prop_oneof![Just(UP), Just(DOWN), Just(DOWN), Just(UNKNOWN)], 1..40)
+    ) {
+        let mut story = Story::quick(rules(&["api"]));
+        for (second, result) in results.iter().enumerate() {
+            let second = i64::try_from(second).unwrap();
+            story.now = at(second);
+            story.probe_at("api", *result, at(second));
+        }
+        let expected = outages(&results);
+        let seen: Vec<_> = story
+            .raw_spans("api")
+            .iter()
+            .filter(|span| span.status == ServiceStatus::MajorOutage)
+            .map(|span| (seconds(span.from), span.to.map(seconds)))
+            .collect();
+        prop_assert_eq!(&seen, &expected);
+        // Failing again within the window is the same incident, so each outage is one opening or reopening.
+        let begins = story.events.iter().filter(|it| matches!(it.kind, EventKind::Opened | EventKind::Reopened));
+        let begins: Vec<_> = begins.map(|event| seconds(event.at)).collect();
+        prop_assert_eq!(begins, expected.iter().map(|(from, _)| *from).collect::<Vec<_>>());
+        prop_assert!(story.incidents.len() <= 1);
+        if let Some(incident) = story.incidents.values().next() {
+            let down: i64 = expected.iter().map(|(from, to)| to.unwrap_or(100) - from).sum();
+            prop_assert_eq!(incident.affected[0].downtime_ms(at(100)), u64::try_from(down * 1000).unwrap());
+        }
+    }
+
+    #[test]
+    fn in_a_storm_no_service_is_lost(
+        starts in prop::collection::vec(0..300i64, 1..20), grouped in prop::collection::vec(any::<bool>(), 20)
+    ) {
+        let names: Vec<String> = (0..starts.len()).map(|n| format!("s{n}")).collect();
+        let mut rules = rules(&names.iter().map(String::as_str).collect::<Vec<_>>());
+        for (service, _) in rules.services.iter_mut().zip(&grouped).filter(|(_, grouped)| **grouped) {
+            Arc::get_mut(service).unwrap().group = Some(GroupId::new("group").unwrap());
+        }
+        let mut story = Story::quick(rules);
+        let mut order: Vec<_> = starts.iter().zip(&names).collect();
+        order.sort();
+        for (start, name) in order {
+            story.now = at(start + 10);
+            for probe in [0, 5, 10] {
+                story.probe_at(name, DOWN, at(start + probe));
+            }
+        }
+        let told: std::collections::BTreeSet<_> = story.events.iter().flat_map(|event| &event.services).collect();
+        prop_assert_eq!(told.len(), names.len());
+        let parts: usize = story.incidents.values().map(|incident| incident.affected.len()).sum();
+        prop_assert_eq!(parts, names.len(), "each in one incident");
+    }
+}

@@ -1,0 +1,6 @@
+//! What the judge makes of whole outages: one story a test, and laws that hold for all of them.
+
+mod checks;
+mod incidents;
+mod laws;
+mod notes;
