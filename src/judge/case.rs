@@ -7,6 +7,7 @@ use crate::domain::{IncidentId, event::Event, id::UpdateId, incident::Incident};
 
 /// An incident, and what the judge remembers of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "four things that happen or not, in any combination")]
 pub(super) struct Case {
     /// What people see.
     pub incident: Incident,

@@ -119,7 +119,9 @@ impl Turn<'_> {
                 changed.insert(service, from);
             }
         }
-        changed.keys().for_each(|service| self.world.touch_service(service));
+        for service in changed.keys() {
+            self.world.touch_service(service);
+        }
         changed
     }
 

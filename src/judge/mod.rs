@@ -23,6 +23,7 @@ pub(crate) mod story;
 mod telling;
 mod time;
 mod turn;
+mod updates;
 mod uptime;
 mod world;
 

@@ -1,8 +1,6 @@
 //! What an operator writes, and what follows from it: opening by hand, updates, the end, the
 //! postmortem (spec, section 5).
 
-use std::collections::BTreeSet;
-
 use jiff::Timestamp;
 
 use super::{
@@ -11,8 +9,8 @@ use super::{
     incidents::{blank, impact_of},
     notes::{self, NoteState},
     telling::News,
-    time,
     turn::Turn,
+    updates::Reading,
 };
 use crate::{
     clock,
@@ -20,24 +18,9 @@ use crate::{
         Impact, IncidentId, IncidentStatus, ServiceId, ServiceStatus,
         event::EventKind,
         incident::{Affected, Origin, Update},
-        note::{Note, NoteUpdate},
+        note::Note,
     },
 };
-
-/// How one reading of a note changed an incident.
-#[derive(Debug, Default)]
-struct Reading {
-    /// The note opened it.
-    is_new: bool,
-    /// Updates seen for the first time, oldest first.
-    new: Vec<Update>,
-    /// Known updates that read otherwise now.
-    edited: Vec<Update>,
-    /// It is over, by the operator's word.
-    is_over: bool,
-    /// It goes on, by the operator's word.
-    goes_on: bool,
-}
 
 impl Turn<'_> {
     /// A note is new, or reads otherwise than before.
@@ -123,7 +106,7 @@ impl Turn<'_> {
         }
         self.touched.insert(id.clone());
         self.world.touch_incident(id);
-        self.tell_reading(id, reading, joined, was_withdrawn);
+        self.tell_reading(id, &reading, joined, was_withdrawn);
     }
 
     /// What all notes on an incident say together.
@@ -156,85 +139,6 @@ impl Turn<'_> {
             if incident.reopened == 0 {
                 case.round_from = incident.started_at;
             }
-        }
-    }
-
-    /// Updates: which are new, which read otherwise, which are gone.
-    fn take_updates(&mut self, id: &IncidentId, given: &[NoteUpdate], reading: &mut Reading) {
-        let now = self.at;
-        let Some(case) = self.world.cases.get(id) else { return };
-        let mut updates = case.incident.updates.clone();
-        let find = |id| updates.iter().find(|update| update.id == id);
-        let known: Vec<_> = case.written.iter().filter_map(|(id, is_timed)| Some((find(*id)?, *is_timed))).collect();
-        let matches = notes::match_updates(&known, given);
-        let ids: Vec<_> = known.iter().map(|(update, is_timed)| (update.id, *is_timed)).collect();
-        let resolved_at = case.incident.resolved_at;
-
-        let mut written = Vec::new();
-        for (update, found) in given.iter().zip(&matches) {
-            let found = found.and_then(|index| ids.get(index)).map(|(id, _)| *id);
-            let id = found.unwrap_or_else(|| self.world.update_id(now));
-            written.push((id, update.at.is_some()));
-            let old = updates.iter().position(|known| known.id == id);
-            let next = |at: Timestamp| {
-                update.next_update_ms.map(|ms| time::plus_ms(at, i64::try_from(ms).unwrap_or(i64::MAX)))
-            };
-            match old.and_then(|index| updates.get_mut(index)) {
-                Some(known) => {
-                    let before = known.clone();
-                    known.at = update.at.map_or(known.at, clock::to_millis);
-                    known.status = update.status.unwrap_or(known.status);
-                    known.text.clone_from(&update.text);
-                    known.affected.clone_from(&update.affected);
-                    known.next_update_at = next(known.at);
-                    known.notify = update.notify;
-                    known.withdrawn = false;
-                    if known.text != before.text {
-                        known.changed_at = now;
-                    }
-                    if *known != before {
-                        reading.edited.push(known.clone());
-                    }
-                }
-                None => {
-                    let at = clock::to_millis(update.at.unwrap_or(now));
-                    let in_force = updates.iter().filter(|it| !it.withdrawn && it.at <= at).max_by_key(|it| it.at);
-                    let is_past_end = resolved_at.is_some_and(|over_at| at >= over_at);
-                    let before = match in_force {
-                        _ if is_past_end => IncidentStatus::Resolved,
-                        Some(update) => update.status,
-                        None => IncidentStatus::Investigating,
-                    };
-                    let new = Update {
-                        id,
-                        at,
-                        recorded_at: now,
-                        changed_at: now,
-                        status: update.status.unwrap_or(before),
-                        text: update.text.clone(),
-                        affected: update.affected.clone(),
-                        next_update_at: next(at),
-                        notify: update.notify,
-                        withdrawn: false,
-                    };
-                    reading.new.push(new.clone());
-                    updates.push(new);
-                }
-            }
-        }
-        let kept: BTreeSet<_> = written.iter().map(|(id, _)| *id).collect();
-        for update in updates.iter_mut().filter(|update| !kept.contains(&update.id)) {
-            if !update.withdrawn {
-                update.withdrawn = true;
-                reading.edited.push(update.clone());
-            }
-        }
-        written.extend(ids.into_iter().filter(|(id, _)| !kept.contains(id)));
-        updates.sort_by_key(|update| update.at);
-        reading.new.sort_by_key(|update| update.at);
-        if let Some(case) = self.world.cases.get_mut(id) {
-            case.written = written;
-            case.incident.updates = updates;
         }
     }
 
@@ -371,7 +275,7 @@ impl Turn<'_> {
     }
 
     /// Tells what is new in a note.
-    fn tell_reading(&mut self, id: &IncidentId, reading: Reading, joined: Vec<ServiceId>, was_withdrawn: bool) {
+    fn tell_reading(&mut self, id: &IncidentId, reading: &Reading, joined: Vec<ServiceId>, was_withdrawn: bool) {
         let moves = self.held_back.take().unwrap_or_default();
         let Some(case) = self.world.cases.get(id) else { return };
         let (incident, now) = (&case.incident, self.at);
@@ -404,18 +308,24 @@ impl Turn<'_> {
                 (None, _) => {}
             }
         }
-        edited.iter().for_each(|update| self.amend_update(id, update));
+        for update in &edited {
+            self.amend_update(id, update);
+        }
         if reading.is_over {
             self.seal_gathering(id);
         }
         if all.is_empty() {
             // Nothing else says so.
-            moves.into_iter().for_each(|it| self.tell(id, it));
+            for it in moves {
+                self.tell(id, it);
+            }
             if !joined.is_empty() {
                 self.tell(id, News { kind: EventKind::Joined, at: now, services: joined, update: None, by_note: true });
             }
         }
-        all.into_iter().for_each(|it| self.tell(id, it));
+        for it in all {
+            self.tell(id, it);
+        }
     }
 
     /// The postmortem's time has come.

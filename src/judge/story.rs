@@ -50,7 +50,7 @@ pub fn check(id: &str, host: &str) -> Check {
     Check {
         id: CheckId::new(id).unwrap(),
         enabled: true,
-        cadence: Cadence::Every(Duration::from_secs(60)),
+        cadence: Cadence::Every(Duration::from_mins(1)),
         timeout: Duration::from_secs(10),
         down_after: 3,
         up_after: 2,

@@ -61,7 +61,7 @@ impl Turn<'_> {
             return;
         }
         let notify = !case.is_silenced
-            && !case.incident.withdrawn | (news.kind == EventKind::Withdrawn)
+            && (!case.incident.withdrawn || news.kind == EventKind::Withdrawn)
             && news.update.as_ref().is_none_or(|update| update.notify);
         let rules = &self.rules.incidents;
         let rest = match news.kind {
@@ -113,7 +113,9 @@ impl Turn<'_> {
             event.seals_at = self.at;
             sealed.push(event.clone());
         }
-        sealed.into_iter().for_each(|event| self.put(event));
+        for event in sealed {
+            self.put(event);
+        }
     }
 
     /// Changes the unsealed event that tells of `update`, if there is one, and lets it rest anew.

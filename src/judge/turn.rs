@@ -110,11 +110,10 @@ impl<'a> Turn<'a> {
             self.lose_sight(key, last);
         }
         match counted {
-            Counted::Agrees => {}
             Counted::Pending { seen, needed } if result != Verdict::Up => {
                 self.decide(&key.service, Some(key), Reason::BelowThreshold { seen, needed });
             }
-            Counted::Pending { .. } => {}
+            Counted::Agrees | Counted::Pending { .. } => {}
             Counted::Blip { seen } => self.decide(&key.service, Some(key), Reason::Blip { seen }),
             Counted::Decided { verdict, from, probes } => {
                 self.say(key, from, Some(verdict));
@@ -163,7 +162,9 @@ impl<'a> Turn<'a> {
     fn let_time_pass(&mut self) {
         let due = self.world.live().filter(|case| case.publish_at().is_some_and(|at| at <= self.at));
         let due: Vec<IncidentId> = due.map(|case| case.incident.id.clone()).collect();
-        due.iter().for_each(|id| self.write_up(id));
+        for id in &due {
+            self.write_up(id);
+        }
         if self.world.scratch.fresh_until.is_none_or(|until| self.at < until) {
             return;
         }
@@ -193,7 +194,9 @@ impl<'a> Turn<'a> {
             self.step.requests.push(Request::Probe { check: key.clone(), at: self.at, priority });
         }
         let keys: Vec<CheckKey> = self.world.checks.keys().cloned().collect();
-        keys.iter().for_each(|key| self.world.touch_check(key));
+        for key in &keys {
+            self.world.touch_check(key);
+        }
     }
 
     /// Meets a check for the first time.
@@ -238,7 +241,9 @@ impl<'a> Turn<'a> {
         }
         let is_gone = |id: &&ServiceId| self.world.service(rules, id).is_none();
         let gone: Vec<ServiceId> = self.world.services.keys().filter(is_gone).cloned().collect();
-        gone.iter().for_each(|id| self.drop_service(id));
+        for id in &gone {
+            self.drop_service(id);
+        }
         self.world.scratch.fresh_until = self.world.checks.values().filter_map(CheckState::stale_at).min();
         self.reapply_notes();
     }

@@ -140,7 +140,7 @@ impl Record {
         let from = from.max(born).max(self.trimmed_at.unwrap_or(born));
         let mut times = vec![from];
         times.extend(self.base.points().iter().map(|(at, _)| *at));
-        times.extend(self.checks.values().flat_map(|line| line.points()).map(|(at, _)| *at));
+        times.extend(self.checks.values().flat_map(Timeline::points).map(|(at, _)| *at));
         times.extend(self.claims.iter().flat_map(|claim| [Some(claim.from), claim.to]).flatten());
         times.retain(|at| *at >= from);
         times.sort_unstable();

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    domain::{GroupId, Impact, IncidentStatus, event::EventKind, incident::FactKind},
+    domain::{GroupId, Impact, IncidentId, IncidentStatus, event::EventKind, incident::FactKind},
     judge::{Reason, story::*},
 };
 
@@ -137,7 +137,7 @@ fn failing_again_later_is_a_new_incident_with_a_name_of_its_own() {
     for round in 0..3 {
         story.target("api", DOWN).run_to(round * 3600 + 120).target("api", UP).run_to((round + 1) * 3600);
     }
-    let ids: Vec<_> = story.incidents.keys().map(|id| id.as_str()).collect();
+    let ids: Vec<_> = story.incidents.keys().map(IncidentId::as_str).collect();
     assert_eq!(ids, ["2026-11-21-api", "2026-11-21-api-2", "2026-11-21-api-3"]);
 }
 
@@ -209,7 +209,7 @@ fn ids_of_events_differ_and_the_same_story_gives_the_same() {
 #[test]
 fn the_end_is_told_after_the_beginning_even_within_gather() {
     let mut rules = rules(&["api"]);
-    rules.incidents.gather = Duration::from_secs(3600);
+    rules.incidents.gather = Duration::from_hours(1);
     let mut story = Story::with(rules);
     story.target("api", DOWN).run_to(120).target("api", UP).run_to(300);
     let (first, last) = (&story.events[0], &story.events[1]);

@@ -158,8 +158,9 @@ fn opened_and_resolved_alternate(story: &Story) {
         match event.kind {
             EventKind::Opened => assert_eq!(was_open, None, "{:?}", story.told()),
             EventKind::Reopened => assert_eq!(was_open, Some(false), "{:?}", story.told()),
-            EventKind::Resolved => assert_ne!(was_open, Some(false), "{:?}", story.told()),
-            EventKind::Joined | EventKind::Recovered => assert_ne!(was_open, Some(false), "{:?}", story.told()),
+            EventKind::Resolved | EventKind::Joined | EventKind::Recovered => {
+                assert_ne!(was_open, Some(false), "{:?}", story.told());
+            }
             _ => {}
         }
         match event.kind {

@@ -454,7 +454,8 @@ fn matched(known: &[&str], given: &[&str]) -> Vec<Option<usize>> {
 
 #[test]
 fn updates_are_matched_by_time_then_text_then_place() {
-    let cases: &[(&[&str], &[&str], &[Option<usize>])] = &[
+    type Case<'a> = (&'a [&'a str], &'a [&'a str], &'a [Option<usize>]);
+    let cases: &[Case<'_>] = &[
         (&[], &["a"], &[None]),
         (&["a", "b"], &["a", "b", "c"], &[Some(0), Some(1), None]),
         (&["a", "b"], &["c", "a", "b"], &[None, Some(0), Some(1)]),
