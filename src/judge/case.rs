@@ -7,7 +7,7 @@ use crate::domain::{IncidentId, event::Event, id::UpdateId, incident::Incident};
 
 /// An incident, and what the judge remembers of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[expect(clippy::struct_excessive_bools, reason = "four things that happen or not, in any combination")]
+#[expect(clippy::struct_excessive_bools, reason = "five things that happen or not, in any combination")]
 pub(super) struct Case {
     /// What people see.
     pub incident: Incident,
@@ -25,6 +25,9 @@ pub(super) struct Case {
     /// Since when the operator says that it is over, while a check is still down.
     #[serde(default)]
     pub declared_over_at: Option<Timestamp>,
+    /// The operator opened it again: no check that failed before then may end it.
+    #[serde(default)]
+    pub is_revived: bool,
     /// The note's `resolved` that was acted on.
     #[serde(default)]
     pub resolved_seen: Option<Timestamp>,
@@ -52,6 +55,7 @@ impl Case {
             written: Vec::new(),
             unsealed: Vec::new(),
             declared_over_at: None,
+            is_revived: false,
             resolved_seen: None,
             is_quiet: false,
             is_silenced: false,

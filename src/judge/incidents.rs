@@ -102,6 +102,7 @@ impl Turn<'_> {
         let Some(case) = self.world.cases.get_mut(id) else { return };
         case.round_from = start;
         case.declared_over_at = None;
+        case.is_revived = false;
         let incident = &mut case.incident;
         incident.status = IncidentStatus::Investigating;
         incident.resolved_at = None;
@@ -141,8 +142,11 @@ impl Turn<'_> {
 
     /// A service that suffers is in `status` now; it began at `start`, which may be earlier than
     /// was thought.
-    fn change(&mut self, id: &IncidentId, service: &ServiceId, start: Timestamp, status: ServiceStatus) {
+    pub fn change(&mut self, id: &IncidentId, service: &ServiceId, start: Timestamp, status: ServiceStatus) {
         let (now, failing) = (self.at, self.failing(service));
+        if let (true, Some(case)) = (failing.is_some(), self.world.cases.get_mut(id)) {
+            self.touched.extend(std::mem::take(&mut case.is_revived).then(|| id.clone()));
+        }
         let counts = self.world.services.get(service).map_or((0, 0), super::service::ServiceState::counts);
         let max_impact =
             |id: &ServiceId| self.world.service(self.rules, id).map_or(Impact::Critical, |it| it.max_impact);
@@ -212,7 +216,8 @@ impl Turn<'_> {
         let after_ms = part.downtime_ms(recovered_at);
         let what = FactKind::Recovered { service: service.clone(), after_ms };
         incident.facts.push(Fact { at: recovered_at, what });
-        if !self.close_if_over(id, service) {
+        // While a note is applied it is not over before all of it is.
+        if self.held_back.is_some() || !self.close_if_over(id, service) {
             let services = vec![service.clone()];
             self.tell(
                 id,
@@ -223,13 +228,26 @@ impl Turn<'_> {
 
     /// Ends the incident if nothing of it is left; whether it did. `service` was the last to change.
     pub fn close_if_over(&mut self, id: &IncidentId, service: &ServiceId) -> bool {
+        if !self.end_if_over(id, service) {
+            return false;
+        }
+        let services = self.parts(id);
+        let over_at = self.world.cases.get(id).and_then(|case| case.incident.resolved_at).unwrap_or(self.at);
+        self.seal_gathering(id);
+        self.tell(id, News { kind: EventKind::Resolved, at: over_at, services, update: None, by_note: false });
+        true
+    }
+
+    /// The same without telling.
+    pub fn end_if_over(&mut self, id: &IncidentId, service: &ServiceId) -> bool {
         let Some(case) = self.world.cases.get_mut(id) else { return false };
         let incident = &case.incident;
         if !incident.is_open() || incident.affected.iter().any(|part| part.status.is_trouble()) {
             return false;
         }
         let is_declared = case.declared_over_at.is_some();
-        if !is_declared && incident.origin == Origin::Operator && !incident.affected.iter().any(|it| it.seen_failing) {
+        let by_checks = incident.affected.iter().any(|part| part.seen_failing) && !case.is_revived;
+        if !is_declared && incident.origin == Origin::Operator && !by_checks {
             return false;
         }
         if !is_declared && !incident.auto_resolve {
@@ -241,9 +259,6 @@ impl Turn<'_> {
         let over_at = incident.affected.iter().filter_map(|part| part.recovered_at).max().unwrap_or(self.at);
         self.resolve(id, over_at);
         self.decide_for(id, service, Reason::Resolved);
-        let services = self.parts(id);
-        self.seal_gathering(id);
-        self.tell(id, News { kind: EventKind::Resolved, at: over_at, services, update: None, by_note: false });
         true
     }
 

@@ -8,6 +8,7 @@ use super::{
     case::Case,
     incidents::{blank, impact_of},
     notes::{self, NoteState},
+    service::ServiceState,
     telling::News,
     turn::Turn,
     updates::Reading,
@@ -89,7 +90,7 @@ impl Turn<'_> {
         self.take_facts(id, &note);
         self.take_updates(id, &note.updates, &mut reading);
         let joined = self.take_services(id, &note);
-        self.take_end(id, &note, &mut reading);
+        self.take_end(id, &note, &joined, &mut reading);
         self.take_status(id, &reading);
         let changed = self.set_claims(id, &note);
         let (now, services) = (self.at, self.parts(id));
@@ -102,7 +103,7 @@ impl Turn<'_> {
         }
         self.weigh(id);
         if let (false, Some(service)) = (reading.is_over, services.first()) {
-            self.close_if_over(id, service);
+            reading.is_over = self.end_if_over(id, service);
         }
         self.touched.insert(id.clone());
         self.world.touch_incident(id);
@@ -176,7 +177,7 @@ impl Turn<'_> {
     }
 
     /// The operator's word that it is over, or that it goes on.
-    fn take_end(&mut self, id: &IncidentId, note: &Note, reading: &mut Reading) {
+    fn take_end(&mut self, id: &IncidentId, note: &Note, joined: &[ServiceId], reading: &mut Reading) {
         let Some(case) = self.world.cases.get_mut(id) else { return };
         let incident = &mut case.incident;
         let newest = incident.updates.iter().filter(|update| !update.withdrawn).max_by_key(|update| update.at);
@@ -199,6 +200,11 @@ impl Turn<'_> {
             _ => None,
         };
         let over_at = over_at.or(newest.as_ref().filter(|it| !it.status.is_open()).map(|update| update.at));
+        if incident.is_open() {
+            joined.iter().for_each(|service| self.see_failing(id, service, over_at));
+        }
+        let Some(case) = self.world.cases.get(id) else { return };
+        let incident = &case.incident;
         if let (true, Some(over_at)) = (incident.is_open(), over_at) {
             let over_at = clock::to_millis(over_at.min(self.at)).max(incident.started_at);
             self.declare_over(id, over_at, reading);
@@ -209,14 +215,28 @@ impl Turn<'_> {
         if let (Origin::Operator, false, Some(update)) = (incident.origin, reading.is_new, goes_on) {
             reading.goes_on = true;
             self.go_on(id, update.at);
+            if let Some(case) = self.world.cases.get_mut(id) {
+                case.is_revived = true;
+            }
+        }
+    }
+
+    /// A service that joins may be failing as it does, unless that began after the end.
+    fn see_failing(&mut self, id: &IncidentId, service: &ServiceId, over_at: Option<Timestamp>) {
+        let Some(state) = self.world.services.get(service).filter(|state| state.checks_in_trouble) else { return };
+        let (Some((status, _)), Some(since)) = (state.record.now(), state.record.trouble_since()) else { return };
+        let since = since.max(state.clear_from.unwrap_or(since));
+        if over_at.is_none_or(|over_at| since < over_at) {
+            self.change(id, service, since, status);
         }
     }
 
     /// The operator says that it is over since `over_at`: so it is, unless a check is down.
     fn declare_over(&mut self, id: &IncidentId, over_at: Timestamp, reading: &mut Reading) {
-        let is_down = |id: &ServiceId| {
-            let state = self.world.services.get(id);
-            state.and_then(super::service::ServiceState::checks_now).is_some_and(ServiceStatus::is_down)
+        let is_down = |service: &ServiceId| {
+            let part = self.world.cases.get(id).and_then(|case| case.incident.part(service));
+            let state = self.world.services.get(service).filter(|_| part.is_some_and(|part| part.seen_failing));
+            state.and_then(ServiceState::checks_now).is_some_and(ServiceStatus::is_down)
         };
         let down: Vec<ServiceId> = self.parts(id).into_iter().filter(is_down).collect();
         if down.is_empty() {
@@ -281,7 +301,7 @@ impl Turn<'_> {
         let (incident, now) = (&case.incident, self.at);
         let (started_at, over_at) = (incident.started_at, incident.resolved_at.unwrap_or(now));
         let services = self.parts(id);
-        let is_told = case.is_told;
+        let (is_told, is_open) = (case.is_told, incident.is_open());
         let news = |kind, at, update| News { kind, at, services: services.clone(), update, by_note: true };
         if incident.withdrawn {
             if !was_withdrawn && is_told {
@@ -314,7 +334,7 @@ impl Turn<'_> {
         if reading.is_over {
             self.seal_gathering(id);
         }
-        if all.is_empty() {
+        if all.is_empty() && is_open {
             // Nothing else says so.
             for it in moves {
                 self.tell(id, it);
@@ -342,7 +362,8 @@ impl Turn<'_> {
 
     /// Rules are new: services that notes named before they were configured count from now on.
     pub fn reapply_notes(&mut self) {
-        let open: Vec<IncidentId> = self.world.live().map(|case| case.incident.id.clone()).collect();
+        let open: Vec<IncidentId> =
+            self.world.live().map(|case| &case.incident).filter(|it| it.is_open()).map(|it| it.id.clone()).collect();
         for id in open {
             let Some(note) = self.word_on(&id) else { continue };
             let Some(case) = self.world.cases.get(&id) else { continue };
