@@ -2,7 +2,8 @@
 
 use std::{
     io::{Read, Write},
-    net::Shutdown,
+    net::{Shutdown, TcpStream},
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -211,4 +212,42 @@ fn garbage_behind_a_good_request_harms_only_itself() {
     let text = String::from_utf8_lossy(&bytes);
     assert_eq!(text.matches("HTTP/1.1 200 OK").count(), 2);
     assert_eq!(text.matches("HTTP/1.1 400 Bad Request").count(), 1);
+}
+
+/// The server and its clients share one process, so the limit is set for a process of its own: this
+/// test, called again.
+#[test]
+fn a_server_without_descriptors_makes_room_and_serves_on() {
+    const NAME: &str = "web::hostile::a_server_without_descriptors_makes_room_and_serves_on";
+    if std::env::var_os("WATCHBELL_STARVED").is_none() {
+        let output = Command::new("sh")
+            .args(["-c", "ulimit -n 64 && exec \"$0\" \"$@\""])
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", NAME, "--test-threads=1"])
+            .env("WATCHBELL_STARVED", "yes")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+        return;
+    }
+    let server = Server::start();
+    server.publish("index.html", "hello");
+    let mut crowd = Vec::new();
+    while let Ok(stream) = TcpStream::connect(server.address) {
+        crowd.push(stream);
+    }
+    assert!(crowd.len() < 64);
+    // A visitor needs two descriptors, one for each end, and so does the page.
+    for _ in 0..20 {
+        crowd.drain(..2);
+        let began = Instant::now();
+        assert!([200, 503].contains(&server.get("/").status), "somebody answers");
+        assert!(began.elapsed() < Duration::from_secs(8));
+        if crowd.len() < 4 {
+            break;
+        }
+    }
+    drop(crowd);
+    assert_eq!(server.get("/").text(), "hello");
 }
