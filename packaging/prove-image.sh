@@ -56,9 +56,8 @@ done < <(sed -n '/^FROM debian/,$ { /^FROM/d; /^#/d; /^$/d; p }' Dockerfile)
 
 assignments=(PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin)
 for name in "${!env[@]}"; do assignments+=("$name=${env[$name]}"); done
-as_user() {
-    chroot --userspec="$user" "$root" /usr/bin/env -i "${assignments[@]}" /bin/sh -c "cd $workdir && exec \"\$@\"" sh "$@"
-}
+within=(chroot --userspec="$user" "$root" /usr/bin/env -i "${assignments[@]}" /bin/sh -c "cd $workdir && exec \"\$@\"" sh)
+as_user() { "${within[@]}" "$@"; }
 fail() { echo "FAILED: $*" >&2; sed 's/^/  log: /' "$work/log" >&2 || true; exit 1; }
 
 cat >"$root/data/watchbell.toml" <<'TOML'
@@ -79,7 +78,7 @@ TOML
 
 echo "== ${entry[*]} ${command[*]} as $user"
 ! as_user "${health[@]}" >/dev/null 2>&1 || fail 'the health check is content before anything runs'
-as_user "${entry[@]}" "${command[@]}" >"$work/log" 2>&1 &
+"${within[@]}" "${entry[@]}" "${command[@]}" >"$work/log" 2>&1 &  # a plain command, so that $! is watchbell
 pid=$!
 for _ in $(seq 60); do
     as_user "${health[@]}" >"$work/health" 2>/dev/null && break
