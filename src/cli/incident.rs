@@ -9,7 +9,9 @@ use crate::{
     clock::{Clock, SystemClock},
     config::Config,
     domain::{
-        Impact, IncidentId, IncidentStatus, ServiceId, ServiceStatus, archive::Archive, id::UpdateId,
+        Impact, IncidentId, IncidentStatus, ServiceId, ServiceStatus,
+        archive::Archive,
+        id::UpdateId,
         incident::{self, Affected, Update},
     },
     judge::Decision,
@@ -96,7 +98,12 @@ impl Shower {
             started_at: incident.started_at,
             resolved_at: incident.resolved_at,
             services: incident.affected.iter().map(|part| self.service(part)).collect(),
-            updates: incident.updates.iter().filter(|update| !update.withdrawn).map(|update| self.update(update)).collect(),
+            updates: incident
+                .updates
+                .iter()
+                .filter(|update| !update.withdrawn)
+                .map(|update| self.update(update))
+                .collect(),
             decisions,
         }
     }
@@ -175,7 +182,9 @@ fn show(shower: &Shower, reader: &Reader, id: &IncidentId, json: bool) -> Outcom
         },
     };
     let Some(incident) = found else {
-        return Err(Failure::Usage(format!("there is no incident `{id}`; `watchbell incident list` shows what there is")));
+        return Err(Failure::Usage(format!(
+            "there is no incident `{id}`; `watchbell incident list` shows what there is"
+        )));
     };
     let decisions = reader.decisions(&incident.id)?;
     let shown = shower.shown(&incident, decisions);

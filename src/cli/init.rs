@@ -100,7 +100,8 @@ fn described(target: &str) -> Result<(String, String), Failure> {
 
 /// A service id made of a name.
 fn slug(name: &str) -> String {
-    let spaced: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { ' ' }).collect();
+    let spaced: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { ' ' }).collect();
     let mut slug = spaced.split_whitespace().collect::<Vec<_>>().join("-");
     slug.truncate(56);
     let slug = slug.trim_matches('-');
@@ -113,8 +114,13 @@ mod tests {
 
     #[test]
     fn what_init_writes_is_a_good_config() {
-        let targets = ["https://www.example.org/", "https://www.example.org/shop/", "db.example.org:5432", "https://www.example.org"]
-            .map(str::to_owned);
+        let targets = [
+            "https://www.example.org/",
+            "https://www.example.org/shop/",
+            "db.example.org:5432",
+            "https://www.example.org",
+        ]
+        .map(str::to_owned);
         for targets in [&targets[..], &[]] {
             let text = config(targets).ok().unwrap();
             let loaded = crate::config::Config::parse(Path::new("watchbell.toml"), &text, &|_| None).unwrap();

@@ -45,8 +45,11 @@ pub fn print_table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) -> 
         }
     }
     let line = |cells: &[String; N]| {
-        let padded: Vec<String> =
-            cells.iter().zip(widths).map(|(cell, width)| format!("{cell}{:1$}", "", width - visible_width(cell))).collect();
+        let padded: Vec<String> = cells
+            .iter()
+            .zip(widths)
+            .map(|(cell, width)| format!("{cell}{:1$}", "", width - visible_width(cell)))
+            .collect();
         padded.join("  ").trim_end().to_owned()
     };
     print(&line(&heading.map(str::to_uppercase)))?;
@@ -83,7 +86,7 @@ fn visible_width(cell: &str) -> usize {
 /// Whether an error only says that nobody reads our output any more (`| head`).
 #[must_use]
 pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
-    })
+    error
+        .chain()
+        .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe))
 }

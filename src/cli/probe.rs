@@ -105,7 +105,13 @@ pub fn probe(global: &Global, args: &Probe) -> Outcome {
                 Some(detail) => format!("{} ({detail})", row.said),
                 None => row.said.clone(),
             };
-            [row.check.to_string(), result_word(row.result, colour), format!("{:.1} ms", row.latency_ms), phases.join(", "), said]
+            [
+                row.check.to_string(),
+                result_word(row.result, colour),
+                format!("{:.1} ms", row.latency_ms),
+                phases.join(", "),
+                said,
+            ]
         })
         .collect();
     output::print_table(["check", "result", "took", "phases (ms)", "why"], &table)?;

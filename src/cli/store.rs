@@ -46,7 +46,10 @@ pub fn store(global: &Global, command: &StoreCommand) -> Outcome {
                 output::say(&format!("what was there before is in {}", before.display()));
             }
             if restored.dropped > 0 {
-                output::say(&format!("{} messages that waited in the backup are not sent: they are past", restored.dropped));
+                output::say(&format!(
+                    "{} messages that waited in the backup are not sent: they are past",
+                    restored.dropped
+                ));
             }
             if !restored.has_key {
                 output::say("the backup has no key beside it: links in old mails work only if the key was the same");

@@ -174,7 +174,9 @@ pub fn subscriber(global: &Global, command: &Subscriber) -> Outcome {
             };
             read.with_context(|| format!("{} cannot be read", file.display()))?;
             let complain = |errors: &[csv::LineError]| {
-                errors.iter().for_each(|error| output::say(&format!("{}:{}: {}", file.display(), error.line, error.what)));
+                errors
+                    .iter()
+                    .for_each(|error| output::say(&format!("{}:{}: {}", file.display(), error.line, error.what)));
             };
             let done = match csv::import(&mut store, &bytes, &config.rules, *skip_bad, now) {
                 Ok(done) => done,

@@ -19,8 +19,8 @@ use crate::{
     config::{Config, OperatorTarget},
     notify::{
         compose::{ComposeError, Composer},
-        operator::{Desk, Notice},
         ledger::StoreLedger,
+        operator::{Desk, Notice},
         outbox::{Counters, Outbox},
         relay::Relay,
         smtp::TlsError,
@@ -213,7 +213,8 @@ impl Delivering {
             Ok(Err(error)) => {
                 tracing::error!("mail goes on as before the change of the config: {error}");
                 let text = format!("Mail goes on as before the change of the config. {error}");
-                self.desk.tell(Notice::new("mail-config", "The new mail settings do not work", &text), self.clock.wall());
+                self.desk
+                    .tell(Notice::new("mail-config", "The new mail settings do not work", &text), self.clock.wall());
             }
             Err(error) => tracing::error!("reading the mail settings broke off: {error}"),
         }

@@ -7,7 +7,13 @@ use std::{collections::HashMap, sync::Arc};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    domain::{CheckKey, incident::{Incident, Origin}, note::Note, outcome::Outcome, service::{Rules, Service}},
+    domain::{
+        CheckKey,
+        incident::{Incident, Origin},
+        note::Note,
+        outcome::Outcome,
+        service::{Rules, Service},
+    },
     judge::{self, Input, Priority, Request, Step, World},
     schedule::{Due, Schedule},
     store::{Commit, Sample},

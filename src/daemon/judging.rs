@@ -73,7 +73,9 @@ pub async fn run(mut engine: Engine, mut task: Judging) {
         let look = (task.clock.wall(), task.clock.elapsed());
         let now = look.0;
         if stood_still(looked, look) {
-            tracing::warn!("the process stood still or the clock was moved: everything is probed anew before anything is decided");
+            tracing::warn!(
+                "the process stood still or the clock was moved: everything is probed anew before anything is decided"
+            );
             engine.suspended(now);
         }
         looked = look;
@@ -123,7 +125,14 @@ pub async fn run(mut engine: Engine, mut task: Judging) {
 }
 
 impl Judging {
-    fn start(&self, probes: &mut JoinSet<Ended>, bounds: &Bounds, key: CheckKey, service: Arc<Service>, priority: Priority) {
+    fn start(
+        &self,
+        probes: &mut JoinSet<Ended>,
+        bounds: &Bounds,
+        key: CheckKey,
+        service: Arc<Service>,
+        priority: Priority,
+    ) {
         let (bounds, prober, clock) = (bounds.clone(), self.prober.clone(), Arc::clone(&self.clock));
         probes.spawn(async move {
             let probe = async {

@@ -119,8 +119,10 @@ pub fn open(config: &Config, clock: &dyn Clock) -> Result<Opened, DaemonError> {
 
 fn seed() -> Result<u64, DaemonError> {
     let mut bytes = [0; 8];
-    getrandom::fill(&mut bytes)
-        .map_err(|error| DaemonError::Io { what: "the system has no random numbers", source: io::Error::other(error) })?;
+    getrandom::fill(&mut bytes).map_err(|error| DaemonError::Io {
+        what: "the system has no random numbers",
+        source: io::Error::other(error),
+    })?;
     Ok(u64::from_le_bytes(bytes))
 }
 

@@ -13,7 +13,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{complaints::{Complaints, Speak}, judging::Order};
+use super::{
+    complaints::{Complaints, Speak},
+    judging::Order,
+};
 use crate::{
     clock::Clock,
     config::Config,
@@ -69,9 +72,8 @@ pub async fn run(mut task: Noting) {
             now: task.clock.wall(),
         };
         let at_work = Arc::clone(&folder);
-        let scan = spawn_blocking(move || {
-            at_work.lock().unwrap_or_else(std::sync::PoisonError::into_inner).scan(&known)
-        });
+        let scan =
+            spawn_blocking(move || at_work.lock().unwrap_or_else(std::sync::PoisonError::into_inner).scan(&known));
         let Ok(scan) = scan.await else {
             tracing::error!("reading the notes broke off");
             folder = Arc::new(Mutex::new(Folder::new(&config.notes_dir)));
@@ -130,7 +132,8 @@ async fn create(config: &Arc<Config>, incident: Incident, complaints: &mut Compl
     let created = spawn_blocking(move || {
         let names = Names::of(&at_work.rules);
         notes::create_file(&at_work.notes_dir, &incident, &|id| names.get(id).to_owned())
-    }).await;
+    })
+    .await;
     let text = match created {
         Ok(Ok(_)) => {
             complaints.settled("notes folder");

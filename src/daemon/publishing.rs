@@ -7,7 +7,10 @@ use jiff::Timestamp;
 use tokio::{sync::watch, task::spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
-use super::{complaints::{Complaints, Speak}, health::Health};
+use super::{
+    complaints::{Complaints, Speak},
+    health::Health,
+};
 use crate::{
     clock::Clock,
     config::Config,

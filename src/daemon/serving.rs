@@ -30,8 +30,10 @@ pub struct Serving {
 /// Serves until shutdown.
 pub async fn run(mut task: Serving) {
     let config = task.config.borrow_and_update().clone();
-    let limits = Limits::for_descriptors(rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(1024));
-    let (app, app_rx) = watch::channel(Arc::new(task.app(&config)));
+    let limits =
+        Limits::for_descriptors(rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(1024));
+    let mut pages = Pages::render_or(&config, Pages::plain);
+    let (app, app_rx) = watch::channel(Arc::new(task.app(&config, pages.clone())));
     let site = async {
         if let Some(listener) = web::bind_retrying(config.server.listen, "server.listen", &task.shutdown).await {
             web::serve(listener, app_rx, limits, task.shutdown.clone()).await;
@@ -55,7 +57,8 @@ pub async fn run(mut task: Serving) {
                         return;
                     }
                     let config = changes.borrow_and_update().clone();
-                    app.send_replace(Arc::new(task.app(&config)));
+                    pages = Pages::render_or(&config, || pages);
+                    app.send_replace(Arc::new(task.app(&config, pages.clone())));
                 }
             }
         }
@@ -64,10 +67,8 @@ pub async fn run(mut task: Serving) {
 }
 
 impl Serving {
-    fn app(&self, config: &Config) -> App {
+    fn app(&self, config: &Config, pages: Pages) -> App {
         let exits = Exits::new(config.store.clone(), Arc::clone(&self.clock), Arc::clone(&self.health));
-        let plain = |text: &str| format!("<!doctype html><title>{text}</title><p>{text}</p><form method=post><button>OK</button></form>").into();
-        let pages = Pages { unsubscribe: plain("Unsubscribe?"), unsubscribed: plain("Unsubscribed."), try_again: plain("Try again.") };
         App::new(config, pages, Arc::new(exits))
     }
 }

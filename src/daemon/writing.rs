@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::{mpsc, watch};
 
-use super::{complaints::{Complaints, Speak}, health::Health};
+use super::{
+    complaints::{Complaints, Speak},
+    health::Health,
+};
 use crate::{
     clock::Clock,
     store::{Commit, Store},

@@ -93,7 +93,7 @@ async fn unsubscribe(
     limits: &Limits,
 ) -> Response<Body> {
     if request.method() != Method::POST {
-        return pages::response(StatusCode::OK, &app.pages.unsubscribe);
+        return pages::response(StatusCode::OK, &app.pages.unsubscribe, &app.pages.policy);
     }
     if let Err(refused) = receive::body(request.into_body(), connection, limits).await {
         let (status, words) = refused.answer();
@@ -107,10 +107,11 @@ async fn unsubscribe(
         (done, app)
     });
     match done.await {
-        Ok((Ok(()), app)) => pages::response(StatusCode::OK, &app.pages.unsubscribed),
+        Ok((Ok(()), app)) => pages::response(StatusCode::OK, &app.pages.unsubscribed, &app.pages.policy),
         Ok((Err(error), app)) => {
             tracing::warn!(%error, "somebody could not unsubscribe");
-            let mut response = pages::response(StatusCode::SERVICE_UNAVAILABLE, &app.pages.try_again);
+            let mut response =
+                pages::response(StatusCode::SERVICE_UNAVAILABLE, &app.pages.try_again, &app.pages.policy);
             set(&mut response, header::RETRY_AFTER, "60");
             response
         }

@@ -37,7 +37,15 @@ fn every_mistake_is_named_at_once_with_its_place() {
     fs::write(folder.path().join("watchbell.toml"), text).unwrap();
     let output = watchbell(folder.path(), &["check"]);
     assert_eq!(output.status.code(), Some(1));
-    for part in ["watchbell.toml:3:1:", "`title`", "watchbell.toml:6:", "overall", "watchbell.toml:9:", "watchbell.toml:10:1:", "`every`"] {
+    for part in [
+        "watchbell.toml:3:1:",
+        "`title`",
+        "watchbell.toml:6:",
+        "overall",
+        "watchbell.toml:9:",
+        "watchbell.toml:10:1:",
+        "`every`",
+    ] {
         assert!(said(&output).contains(part), "{part}\n{}", said(&output));
     }
     for command in ["run", "once", "build", "probe"] {
@@ -73,7 +81,9 @@ fn one_pass_finds_publishes_and_tells() {
     let built = index();
     fs::remove_dir_all(folder.join("public")).unwrap();
     ok(folder, &["build"]);
-    let strip = |page: &str| page.lines().filter(|line| !line.contains("UTC") && !line.contains("fresh-until")).collect::<String>();
+    let strip = |page: &str| {
+        page.lines().filter(|line| !line.contains("UTC") && !line.contains("fresh-until")).collect::<String>()
+    };
     assert_eq!(strip(&index()), strip(&built));
     let list = ok(folder, &["incident", "list"]);
     let id = list.lines().nth(1).unwrap().split(' ').next().unwrap();

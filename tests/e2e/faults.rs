@@ -102,7 +102,9 @@ impl Drop for SmallDisk {
 fn a_full_disk_loses_nothing_and_is_survived() {
     let folder = folder();
     let folder = folder.path();
-    let Some(disk) = SmallDisk::mount(&folder.join("disk")) else { skip!("a small disk cannot be mounted (needs root)") };
+    let Some(disk) = SmallDisk::mount(&folder.join("disk")) else {
+        skip!("a small disk cannot be mounted (needs root)")
+    };
     let (target, listen) = (Target::start(), free_address());
     let extra = "\n[store]\nurl = \"sqlite:disk/watchbell.db\"\nallow_volatile = true\n";
     write_config(folder, listen, extra, &[("api", format!("http = \"http://{}/\"", target.address))]);
@@ -151,7 +153,12 @@ fn everything_that_is_watched_may_be_gone_at_the_start() {
     let folder = folder.path();
     let (a, b, listen) = (free_address(), free_address(), free_address());
     let email = format!("[email]\nfrom = \"status@example.org\"\nsmtp = \"smtp://{}\"", free_address());
-    write_config(folder, listen, &email, &[("api", format!("http = \"http://{a}/\"")), ("db", format!("tcp = \"{b}\""))]);
+    write_config(
+        folder,
+        listen,
+        &email,
+        &[("api", format!("http = \"http://{a}/\"")), ("db", format!("tcp = \"{b}\""))],
+    );
     ok(folder, &["subscriber", "add", "ann@example.org"]);
     let daemon = Daemon::start(folder, listen);
     await_status(listen, "api", "major_outage");

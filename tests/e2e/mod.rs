@@ -61,7 +61,9 @@ pub fn status(listen: SocketAddr, service: &str) -> String {
 
 /// Waits until the site says so.
 pub fn await_status(listen: SocketAddr, service: &str, wanted: &str) {
-    daemon::wait_for(&format!("{service} that is {wanted}"), SOON, || (status(listen, service) == wanted).then_some(()));
+    daemon::wait_for(&format!("{service} that is {wanted}"), SOON, || {
+        (status(listen, service) == wanted).then_some(())
+    });
 }
 
 /// All incidents as the command prints them, newest first.

@@ -32,8 +32,10 @@ fn words_are_on_the_page_within_two_seconds_and_in_a_mail_once_they_have_rested(
     });
     assert!(!page.contains("<script>alert"), "{page}");
     let mails = wait_for("the mail", SOON, || {
-        let mails: Vec<String> =
-            fs::read_dir(folder.join("mails")).ok()?.map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap()).collect();
+        let mails: Vec<String> = fs::read_dir(folder.join("mails"))
+            .ok()?
+            .map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap())
+            .collect();
         (mails.len() >= 2).then_some(mails)
     });
     assert_eq!(mails.len(), 2);

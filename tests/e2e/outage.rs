@@ -37,7 +37,8 @@ fn an_outage_is_recorded_published_and_told_once_through_a_crash() {
     let postfix = Postfix::start(folder);
     let database = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let listen = free_address();
-    let email = format!("[email]\nfrom = \"Example Status <status@example.org>\"\nsmtp = \"smtp://{}\"", postfix.address);
+    let email =
+        format!("[email]\nfrom = \"Example Status <status@example.org>\"\nsmtp = \"smtp://{}\"", postfix.address);
     let checks = [
         ("api", format!("http = \"http://{}/health\"\nexpect.body = \"ok\"", nginx.address)),
         ("database", format!("tcp = \"{}\"", database.local_addr().unwrap())),
@@ -65,7 +66,8 @@ fn an_outage_is_recorded_published_and_told_once_through_a_crash() {
     let page = http::get(listen, &format!("/incidents/{id}/")).unwrap();
     assert_eq!(page.status, 200);
     assert!(page.text().contains("HTTP 503"), "{}", page.text());
-    for feed in ["updates.rss", "updates.atom", "feed.json", "history.rss", "history.atom", "services/api/updates.atom"] {
+    for feed in ["updates.rss", "updates.atom", "feed.json", "history.rss", "history.atom", "services/api/updates.atom"]
+    {
         assert!(http::get(listen, &format!("/{feed}")).unwrap().text().contains(&id), "{feed}");
     }
     let mails = postfix.wait_for_mails(1, SOON);

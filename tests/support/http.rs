@@ -40,7 +40,9 @@ pub fn post(address: SocketAddr, path: &str, kind: &str, body: &str) -> Option<A
     let length = body.len();
     send(
         address,
-        &format!("POST {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\r\n{body}"),
+        &format!(
+            "POST {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\r\n{body}"
+        ),
     )
 }
 

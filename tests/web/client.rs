@@ -71,6 +71,7 @@ impl Server {
             unsubscribe: "<form method=post><button>Unsubscribe</button></form>".into(),
             unsubscribed: "<p>No more mails.</p>".into(),
             try_again: "<p>Try again.</p>".into(),
+            policy: "default-src 'none'; form-action 'self'".into(),
         };
         let trusted = if proxied { vec!["127.0.0.0/8".parse().unwrap()] } else { Vec::new() };
         let bases = vec!["/status/".to_owned(), "/".to_owned()];

@@ -45,22 +45,31 @@ pub async fn start(shutdown: CancellationToken) -> io::Result<Addresses> {
         database: database.local_addr()?,
         mail: mail.local_addr()?,
     };
-    spawn(&shutdown, serve(website, move |mut stream| async move {
-        read_request(&mut stream).await?;
-        if WEBSITE_IS_SLOW.contains(&second()) {
-            sleep(Duration::from_millis(700)).await;
-        }
-        answer(&mut stream, "200 OK", "hello").await
-    }));
-    spawn(&shutdown, serve(api, move |mut stream| async move {
-        read_request(&mut stream).await?;
-        if API_FAILS.contains(&second()) || DATABASE_IS_AWAY.contains(&second()) {
-            answer(&mut stream, "503 Service Unavailable", "no").await
-        } else {
-            answer(&mut stream, "200 OK", "ok").await
-        }
-    }));
-    spawn(&shutdown, serve(mail, |mut stream| async move { stream.write_all(b"220 lists.example.org ESMTP\r\n").await }));
+    spawn(
+        &shutdown,
+        serve(website, move |mut stream| async move {
+            read_request(&mut stream).await?;
+            if WEBSITE_IS_SLOW.contains(&second()) {
+                sleep(Duration::from_millis(700)).await;
+            }
+            answer(&mut stream, "200 OK", "hello").await
+        }),
+    );
+    spawn(
+        &shutdown,
+        serve(api, move |mut stream| async move {
+            read_request(&mut stream).await?;
+            if API_FAILS.contains(&second()) || DATABASE_IS_AWAY.contains(&second()) {
+                answer(&mut stream, "503 Service Unavailable", "no").await
+            } else {
+                answer(&mut stream, "200 OK", "ok").await
+            }
+        }),
+    );
+    spawn(
+        &shutdown,
+        serve(mail, |mut stream| async move { stream.write_all(b"220 lists.example.org ESMTP\r\n").await }),
+    );
     spawn(&shutdown, come_and_go(database, addresses.database, began));
     Ok(addresses)
 }
