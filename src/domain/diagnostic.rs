@@ -63,6 +63,26 @@ fn floor_char_boundary(text: &str, mut at: usize) -> usize {
     at
 }
 
+/// The most characters of a line that are shown.
+const WIDEST: usize = 160;
+
+/// The part of a line around `column` that is shown, and where in it the column stands.
+fn window(line: &str, column: usize) -> (String, usize) {
+    if line.chars().nth(WIDEST).is_none() && column < WIDEST {
+        return (line.to_owned(), column);
+    }
+    let skipped = column.saturating_sub(WIDEST / 3);
+    let mut shown: String = line.chars().skip(skipped).take(WIDEST).collect();
+    if skipped > 0 {
+        // In place of the first character, so that what follows stays in its column.
+        shown = shown.chars().skip(1).fold("…".to_owned(), |shown, c| shown + c.encode_utf8(&mut [0; 4]));
+    }
+    if line.chars().nth(skipped + WIDEST).is_some() {
+        shown.push('…');
+    }
+    (shown, column - skipped)
+}
+
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (line, column) = self.position();
@@ -74,9 +94,10 @@ impl fmt::Display for Diagnostic {
         let end = floor_char_boundary(&self.source.text, self.span.end).max(start);
         let marked = self.source.text.get(start..end).unwrap_or("");
         let width = marked.lines().next().unwrap_or("").chars().count().max(1);
+        let (text, indent) = window(&text, column - 1);
         writeln!(f, "{:gutter$} |", "")?;
         writeln!(f, "{line} | {text}")?;
-        write!(f, "{:gutter$} | {:indent$}{}", "", "", "^".repeat(width), indent = column - 1)?;
+        write!(f, "{:gutter$} | {:indent$}{}", "", "", "^".repeat(width.min(WIDEST - indent)))?;
         if !self.hint.is_empty() {
             write!(f, " {}", self.hint)?;
         }
@@ -99,6 +120,17 @@ mod tests {
     fn the_place_is_named_and_underlined() {
         let expected = "watchbell.toml:2:1: unknown key `evry` in a check\n  |\n2 | evry = \"30s\"\n  | ^^^^ did you mean `every`?";
         assert_eq!(diagnostic("é\nevry = \"30s\"\n", 3..7), expected);
+    }
+
+    #[test]
+    fn of_a_long_line_the_part_around_the_place_is_shown() {
+        let text = format!("{}evry{}", "x".repeat(1000), "y".repeat(1000));
+        let said = diagnostic(&text, 1000..1004);
+        let lines: Vec<&str> = said.lines().collect();
+        assert!(lines.iter().all(|line| line.chars().count() < 200), "{said}");
+        let at = lines[3].find('^').unwrap();
+        assert_eq!(lines[2].chars().skip(at).take(4).collect::<String>(), "evry");
+        assert!(diagnostic(&text, 0..2000).lines().all(|line| line.chars().count() < 200));
     }
 
     #[test]
