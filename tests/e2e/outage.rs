@@ -14,10 +14,8 @@ use crate::support::{
 
 /// How many mails the store knows to be sent.
 fn sent(folder: &Path) -> i64 {
-    let db = rusqlite::Connection::open_with_flags(
-        folder.join("watchbell.db"),
-        rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY,
-    );
+    let db =
+        rusqlite::Connection::open_with_flags(folder.join("watchbell.db"), rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY);
     db.unwrap().query_row("SELECT count(*) FROM delivery WHERE state = 'sent'", [], |row| row.get(0)).unwrap()
 }
 
