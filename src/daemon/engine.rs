@@ -59,6 +59,10 @@ impl Engine {
             opened: Vec::new(),
         };
         engine.step(Input::Rules, now);
+        let last: HashMap<_, _> = engine.world.last_results().collect();
+        for check in engine.services.keys() {
+            engine.schedule.resume(check, last.get(check).copied().flatten(), now);
+        }
         engine
     }
 

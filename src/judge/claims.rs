@@ -91,7 +91,14 @@ impl Turn<'_> {
         let (started_at, over_at) = (incident.started_at, incident.resolved_at.or(case.declared_over_at));
         let services: Vec<ServiceId> = incident.affected.iter().map(|part| part.service.clone()).collect();
         for service in services {
-            let Some(state) = self.world.services.get_mut(&service) else { continue };
+            let Some(state) = self.world.services.get_mut(&service) else {
+                // A service of the past: its part is what the note says, and nothing depends on it.
+                let claims = new.remove(&service).unwrap_or_default();
+                if let Some(part) = incident.affected.iter_mut().find(|part| part.service == service) {
+                    settle_part(part, &claims, started_at, over_at);
+                }
+                continue;
+            };
             let all = state.record.claims.iter().cloned();
             let (mut rest, old): (Vec<_>, Vec<_>) = all.partition(|claim| claim.incident != *id || is_earlier(claim));
             let mut new = new.remove(&service).unwrap_or_default();

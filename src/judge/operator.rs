@@ -152,7 +152,8 @@ impl Turn<'_> {
         let mut joined: Vec<(ServiceId, Timestamp)> = Vec::new();
         for (service, at) in listed.chain(said) {
             let is_known = case.incident.part(service).is_some() || joined.iter().any(|(it, _)| it == service);
-            if !is_known && self.world.service(self.rules, service).is_some() {
+            // Services come and go: a note on what is long past may name one that is gone.
+            if !is_known && (case.is_quiet || self.world.service(self.rules, service).is_some()) {
                 joined.push((service.clone(), at));
             }
         }

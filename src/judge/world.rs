@@ -229,6 +229,11 @@ impl World {
         self.live().map(|case| &case.incident).filter(|incident| incident.is_open() && !incident.withdrawn)
     }
 
+    /// When each check was last heard of.
+    pub fn last_results(&self) -> impl Iterator<Item = (&CheckKey, Option<Timestamp>)> {
+        self.checks.iter().map(|(key, state)| (key, state.last_at))
+    }
+
     /// Whether no verdict is pending, and no event waits for others to join it.
     #[must_use]
     pub fn is_decided(&self, now: Timestamp) -> bool {

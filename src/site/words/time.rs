@@ -27,10 +27,11 @@ impl Words {
         }
     }
 
-    /// The time between two moments in words; "0 s" if `to` is not later.
+    /// The time between two moments in words, at least a second; "0 s" if `to` is not later.
     #[must_use]
     pub fn between(&self, from: Timestamp, to: Timestamp) -> String {
-        self.duration(u64::try_from(to.as_millisecond() - from.as_millisecond()).unwrap_or(0))
+        let ms = u64::try_from(to.as_millisecond() - from.as_millisecond()).unwrap_or(0);
+        self.duration(if ms == 0 { 0 } else { ms.max(SECOND) })
     }
 
     /// A limit from the config, exactly: "300 ms", "2.5 s", "10 s", "90 s".
