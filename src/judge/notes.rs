@@ -78,7 +78,7 @@ pub(super) fn match_updates(known: &[Known<'_>], given: &[NoteUpdate]) -> Vec<Op
         let after = anchors.iter().skip(place).flatten().next().copied();
         (before, after)
     };
-    let may = |index: usize, update: &NoteUpdate| {
+    let may_be = |index: usize, update: &NoteUpdate| {
         known.get(index).is_some_and(|(_, is_timed)| update.at.is_none() || !*is_timed)
     };
     let mut left = free;
@@ -93,7 +93,7 @@ pub(super) fn match_updates(known: &[Known<'_>], given: &[NoteUpdate]) -> Vec<Op
         let fits = |index: &usize| {
             before.is_none_or(|before| before < *index)
                 && after.is_none_or(|after| *index < after)
-                && may(*index, update)
+                && may_be(*index, update)
         };
         let hit = if before.is_none() && has_anchor { left.iter().rposition(fits) } else { left.iter().position(fits) };
         if let (Some(hit), Some(slot)) = (hit, found.get_mut(place)) {

@@ -202,7 +202,9 @@ impl Turn<'_> {
         };
         let over_at = over_at.or(newest.as_ref().filter(|it| !it.status.is_open()).map(|update| update.at));
         if incident.is_open() {
-            joined.iter().for_each(|service| self.see_failing(id, service, over_at));
+            for service in joined {
+                self.see_failing(id, service, over_at);
+            }
         }
         let Some(case) = self.world.cases.get(id) else { return };
         let incident = &case.incident;

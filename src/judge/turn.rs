@@ -84,8 +84,11 @@ impl<'a> Turn<'a> {
             return;
         }
         let Some(result) = Verdict::from_result(outcome.result) else {
+            let is_pending = state.is_pending();
             self.decide(&key.service, Some(key), Reason::NotCounted);
-            self.recheck(key, check, outcome);
+            if is_pending {
+                self.recheck(key, check, outcome);
+            }
             return;
         };
         state.after = Some(outcome.started_at);
@@ -101,7 +104,7 @@ impl<'a> Turn<'a> {
             state.cause = Some(cause);
         }
         let counted = state.count(check, result, start);
-        let deadline = state.stale_at();
+        let (deadline, is_pending) = (state.stale_at(), state.is_pending());
         let fresh_until = &mut self.world.scratch.fresh_until;
         *fresh_until = (*fresh_until).or(deadline).min(deadline.or(*fresh_until));
         self.world.touch_check(key);
@@ -129,15 +132,15 @@ impl<'a> Turn<'a> {
                 );
             }
         }
-        self.recheck(key, check, outcome);
+        if is_pending {
+            self.recheck(key, check, outcome);
+        }
     }
 
-    /// Asks for the next probe of `key` at the faster pace, if a verdict waits for it.
+    /// Asks for the next probe of `key` at the faster pace, for a verdict waits for it.
     fn recheck(&mut self, key: &CheckKey, check: &Check, outcome: &Outcome) {
-        if self.world.checks.get(key).is_some_and(CheckState::is_pending) {
-            let at = time::plus(time::plus(outcome.started_at, outcome.latency), check.recheck);
-            self.step.requests.push(Request::Probe { check: key.clone(), at, priority: Priority::Recheck });
-        }
+        let at = time::plus(time::plus(outcome.started_at, outcome.latency), check.recheck);
+        self.step.requests.push(Request::Probe { check: key.clone(), at, priority: Priority::Recheck });
     }
 
     /// Records what is known of a check from `from` on.

@@ -109,6 +109,25 @@ fn a_storm_is_one_incident_however_unrelated() {
 }
 
 #[test]
+fn a_thousand_services_of_one_group_are_one_incident_and_one_event() {
+    let names: Vec<String> = (0..1000).map(|n| format!("s{n}")).collect();
+    let mut rules = rules(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    for service in &mut rules.services {
+        Arc::get_mut(service).unwrap().group = Some(GroupId::new("public").unwrap());
+    }
+    let mut story = Story::quick(rules);
+    for probe in [0, 5, 10] {
+        story.now = at(probe);
+        for name in &names {
+            story.probe_at(name, DOWN, at(probe));
+        }
+    }
+    assert_eq!(story.the_incident().affected.len(), 1000);
+    assert_eq!(story.events.len(), 1);
+    assert_eq!(story.events[0].services.len(), 1000);
+}
+
+#[test]
 fn each_service_that_is_back_is_told_and_the_last_one_ends_it() {
     let mut story = Story::of(&["db", "api -> db"]);
     story.target("db", DOWN).target("api", DOWN).run_to(120).target("db", UP).run_to(300).target("api", UP).run_to(600);

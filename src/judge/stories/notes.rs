@@ -474,3 +474,36 @@ fn updates_are_matched_by_time_then_text_then_place() {
         assert_eq!(matched(known, given), *expected, "{known:?} {given:?}");
     }
 }
+
+#[test]
+fn history_that_is_over_has_nothing_to_do_with_an_outage_of_today() {
+    let mut story = Story::of(&["api"]);
+    story.target("api", DOWN).run_to(300);
+    let mut own = note("2026-11-21-api", &[]);
+    own.updates = vec![update("We see it.")];
+    story.note(&own);
+    let mut word = note("last-month", &["api"]);
+    word.impact = Some(Impact::Critical);
+    word.started = Some(at(-30 * DAY));
+    word.resolved = Some(at(-29 * DAY));
+    let step = story.note(&word);
+    assert!(step.events.is_empty());
+    assert_eq!(step.incidents.len(), 1);
+    assert_eq!(step.incidents[0].resolved_at, Some(at(-29 * DAY)), "it does not become an open one");
+    assert_eq!(story.spans("api"), ["0 major_outage"]);
+}
+
+#[test]
+fn an_incident_by_hand_over_a_failing_service_ends_with_its_checks() {
+    let mut story = Story::of(&["api"]);
+    story.target("api", DOWN).run_to(300);
+    let mut own = note("2026-11-21-api", &[]);
+    own.updates = vec![update("We see it.")];
+    story.note(&own);
+    let mut word = note("network", &["api"]);
+    word.updates = vec![update("The network, it seems.")];
+    story.note(&word);
+    assert_eq!(story.told()[2..], ["300 opened api"]);
+    story.target("api", UP).run_to(600);
+    assert!(story.incidents.values().all(|incident| incident.resolved_at == Some(at(300))));
+}
