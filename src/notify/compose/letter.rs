@@ -116,9 +116,10 @@ struct Leave {
     url: Value,
 }
 
-/// The colours of a state, light and dark.
+/// The shape and the colours of a state, light and dark.
 #[derive(Clone, Copy, Debug, Serialize)]
 struct Tint {
+    shape: char,
     light_text: &'static str,
     light_bar: &'static str,
     light_tint: &'static str,
@@ -127,16 +128,16 @@ struct Tint {
     dark_tint: &'static str,
 }
 
-const fn tint(light: [&'static str; 3], dark: [&'static str; 3]) -> Tint {
+const fn tint(shape: char, light: [&'static str; 3], dark: [&'static str; 3]) -> Tint {
     let ([light_text, light_bar, light_tint], [dark_text, dark_bar, dark_tint]) = (light, dark);
-    Tint { light_text, light_bar, light_tint, dark_text, dark_bar, dark_tint }
+    Tint { shape, light_text, light_bar, light_tint, dark_text, dark_bar, dark_tint }
 }
 
-const OK: Tint = tint(["#12774b", "#2f9e6d", "#eef7f2"], ["#5fd39b", "#2f9e6d", "#12211a"]);
-const SLOW: Tint = tint(["#8a5a00", "#b98500", "#fdf6e3"], ["#f0c14b", "#c9971b", "#241d0d"]);
-const PARTIAL: Tint = tint(["#b14a00", "#d9631a", "#fdf0e6"], ["#ff9f5a", "#d96a25", "#26190f"]);
-const OUTAGE: Tint = tint(["#b81d2c", "#d9363e", "#fdeeee"], ["#ff7b80", "#d9363e", "#2a1416"]);
-const PLANNED: Tint = tint(["#2456c7", "#5b8def", "#eef3fd"], ["#8ab0ff", "#4f7fe0", "#141c2c"]);
+const OK: Tint = tint('✓', ["#12774b", "#2f9e6d", "#eef7f2"], ["#5fd39b", "#2f9e6d", "#12211a"]);
+const SLOW: Tint = tint('▲', ["#8a5a00", "#b98500", "#fdf6e3"], ["#f0c14b", "#c9971b", "#241d0d"]);
+const PARTIAL: Tint = tint('◆', ["#b14a00", "#d9631a", "#fdf0e6"], ["#ff9f5a", "#d96a25", "#26190f"]);
+const OUTAGE: Tint = tint('✕', ["#b81d2c", "#d9363e", "#fdeeee"], ["#ff7b80", "#d9363e", "#2a1416"]);
+const PLANNED: Tint = tint('■', ["#2456c7", "#5b8def", "#eef3fd"], ["#8ab0ff", "#4f7fe0", "#141c2c"]);
 
 impl Letter {
     /// What is said; `None` if there is no event to speak of.
