@@ -16,6 +16,7 @@ mod docs;
 mod e2e;
 mod feeds;
 mod layering;
+mod mail;
 mod probes;
 mod site;
 mod support;

@@ -170,7 +170,7 @@ impl Outbox {
     /// If the ledger cannot be used. Nothing is lost: what was learned is written down next time,
     /// and until then nothing more leaves.
     pub fn poll(&mut self, ledger: &mut dyn Ledger, now: Timestamp) -> Result<Vec<Outgoing>, LedgerError> {
-        self.confirm_doubts(ledger, now)?;
+        self.confirm_doubts(ledger, false, now)?;
         self.flush(ledger, now)?;
         let mut outgoing = Vec::new();
         let mut is_drained = false;
@@ -188,6 +188,10 @@ impl Outbox {
             for lane in lanes {
                 outgoing.extend(self.take(ledger, &lane, now));
             }
+            self.flush(ledger, now)?;
+        }
+        if is_drained && self.flights.is_empty() {
+            self.confirm_doubts(ledger, true, now)?;
             self.flush(ledger, now)?;
         }
         self.wake_at = self.next_wake(ledger, is_drained, now)?;
@@ -210,6 +214,10 @@ impl Outbox {
             }
             Class::Nothing | Class::Away | Class::Ours => self.hold(&flight, now),
             Class::Later | Class::Policy => self.retry(&flight, reply, now),
+            // While refusals are not believed, one more is none either.
+            Class::Gone | Class::Never if self.gate.rest().is_some_and(|rest| rest.cause == Cause::Refusals) => {
+                self.retry(&flight, reply, now);
+            }
             Class::Gone | Class::Never => {
                 tally.refused = tally.refused.saturating_add(1);
                 let is_suspicious = tally.is_suspicious();
@@ -335,10 +343,10 @@ impl Outbox {
         }
     }
 
-    /// Believes refusals for good that no others of their event put in doubt.
-    fn confirm_doubts(&mut self, ledger: &mut dyn Ledger, now: Timestamp) -> Result<(), LedgerError> {
-        let is_idle = self.flights.is_empty();
-        let is_ripe = |doubt: &Doubt| is_idle || later(doubt.since, DOUBT) <= now;
+    /// Believes refusals for good that no others of their event put in doubt: those that waited
+    /// for long, or all of them once the queue `is_drained`.
+    fn confirm_doubts(&mut self, ledger: &mut dyn Ledger, is_drained: bool, now: Timestamp) -> Result<(), LedgerError> {
+        let is_ripe = |doubt: &Doubt| is_drained || later(doubt.since, DOUBT) <= now;
         let (ripe, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.doubts).into_iter().partition(is_ripe);
         self.doubts = kept;
         for doubt in ripe {
@@ -348,7 +356,7 @@ impl Outbox {
             }
             self.fail(&flight, &reply);
         }
-        if is_idle && self.doubts.is_empty() {
+        if is_drained {
             self.tallies.clear();
         }
         Ok(())

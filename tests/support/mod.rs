@@ -5,4 +5,5 @@ pub mod http;
 pub mod nginx;
 pub mod postfix;
 pub mod skip;
+pub mod smtp;
 pub mod target;
