@@ -36,7 +36,7 @@ pub struct Outgoing {
 #[derive(Debug)]
 pub enum Relay {
     /// An SMTP server.
-    Smtp(Smtp),
+    Smtp(Box<Smtp>),
     /// A folder.
     Folder(PathBuf),
 }
@@ -59,7 +59,7 @@ impl Relay {
                     timeouts: Timeouts::default(),
                     extra_roots: Vec::new(),
                 };
-                Ok(Self::Smtp(Smtp::new(server, clock)?))
+                Ok(Self::Smtp(Box::new(Smtp::new(server, clock)?)))
             }
         }
     }

@@ -96,10 +96,9 @@ impl Reply {
 impl fmt::Display for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Accepted { text } => f.write_str(text),
+            Self::Accepted { text } | Self::Unfit { text } => f.write_str(text),
             Self::Refused { phase, code, text, .. } => write!(f, "{code} {text} (to {phase})"),
             Self::Broken { phase, text } => write!(f, "{text} (during {phase})"),
-            Self::Unfit { text } => f.write_str(text),
             Self::NotTried => f.write_str("not tried"),
         }
     }
@@ -142,8 +141,7 @@ pub fn classify(reply: &Reply) -> Class {
         Reply::Unfit { .. } => Class::Ours,
         // A message that makes the server hang up must not hold up all the others.
         Reply::Broken { phase: Phase::Body, .. } => Class::Later,
-        Reply::Broken { .. } => Class::Away,
-        Reply::Refused { code: 421, .. } => Class::Away,
+        Reply::Broken { .. } | Reply::Refused { code: 421, .. } => Class::Away,
         Reply::Refused { phase, code, enhanced, .. } => refused(*phase, *code, *enhanced),
     }
 }

@@ -11,11 +11,11 @@ use super::reply::Class;
 use crate::domain::id::DeliveryId;
 
 /// Pauses grow up to this long.
-const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
+const LONGEST_PAUSE: Duration = Duration::from_hours(1);
 /// How long a message is tried while the server can be reached.
-const GIVE_UP_AFTER: Duration = Duration::from_secs(24 * 3600);
+const GIVE_UP_AFTER: Duration = Duration::from_hours(24);
 /// While the server is away, one message is tried at most this rarely.
-const LONGEST_REST: Duration = Duration::from_secs(300);
+const LONGEST_REST: Duration = Duration::from_mins(5);
 
 /// What follows for a message that was refused for now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ fn pause(delivery: DeliveryId, attempts: u32) -> Duration {
     let base = base.min(LONGEST_PAUSE * 5 / 6);
     let spread = if attempts <= 1 { base * 2 / 3 } else { base * 2 / 5 };
     // Between base - spread/2 and base + spread/2.
-    base - spread / 2 + spread * dice(delivery, attempts) / 1000
+    base.saturating_sub(spread / 2) + spread * dice(delivery, attempts) / 1000
 }
 
 /// 0 to 999, from a message's own id.
@@ -115,9 +115,8 @@ impl Gate {
             Class::Nothing => None,
             Class::Away => self.rest_for(Cause::Away, now),
             Class::Later if self.cuts >= 3 => self.rest_for(Cause::Away, now),
-            Class::Ours => self.rest_for(Cause::Ours, now),
-            // Cited to one recipient it may be theirs alone: another message finds out.
-            Class::Policy => self.rest_for(Cause::Ours, now),
+            // A policy cited to one recipient may be about them alone: another message finds out.
+            Class::Ours | Class::Policy => self.rest_for(Cause::Ours, now),
             // The server is there, and dealt with one message: whatever it says of that one.
             Class::Sent => self.rest.take().map(Change::Ended),
             Class::Later | Class::Gone | Class::Never => match self.rest {

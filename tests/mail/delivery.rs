@@ -397,5 +397,5 @@ async fn a_folder_gets_each_message_once_however_often_it_is_handed_over() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     assert_eq!(names.len(), 2);
-    assert!(names.iter().all(|name| name.starts_with("20261121T101500.000Z-") && name.ends_with(".eml")), "{names:?}");
+    assert!(names.iter().all(|name| name.starts_with("20261121T101500.000Z-")), "{names:?}");
 }

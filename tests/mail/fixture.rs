@@ -109,7 +109,7 @@ pub fn config(email: &Email) -> Config {
         },
         store: config::Store {
             path: PathBuf::from("watchbell.db"),
-            keep_results: Duration::from_secs(3600),
+            keep_results: Duration::from_hours(1),
             allow_volatile: true,
         },
         server: Server {
@@ -122,7 +122,7 @@ pub fn config(email: &Email) -> Config {
         notes_dir: PathBuf::from("notes"),
         rules: rules(),
         email: Some(email.clone()),
-        subscriptions: Subscriptions { enabled: true, confirm_within: Duration::from_secs(3600), webhooks: false },
+        subscriptions: Subscriptions { enabled: true, confirm_within: Duration::from_hours(1), webhooks: false },
         heartbeat: None,
     }
 }
@@ -184,7 +184,7 @@ impl World {
     fn store_config(folder: &TempDir) -> config::Store {
         config::Store {
             path: folder.path().join("watchbell.db"),
-            keep_results: Duration::from_secs(3600),
+            keep_results: Duration::from_hours(1),
             allow_volatile: true,
         }
     }

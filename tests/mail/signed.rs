@@ -6,6 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use watchbell::{config::Dkim, secret::Secret};
 
 use super::fixture::{World, at, composer, email};
@@ -22,7 +23,7 @@ sys.exit(0 if good and not changed else 1)
 ";
 
 fn openssl(program: &Path, arguments: &[&str], input: &[u8]) -> Vec<u8> {
-    let mut child = Command::new("openssl")
+    let mut child = Command::new(program)
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -40,7 +41,6 @@ fn signatures_with_every_kind_of_key_are_good_for_another_programs_eyes() {
     let Some(python) = program("venv-python") else { crate::skip!("dkimpy is not installed") };
     let Some(openssl_program) = program("openssl") else { crate::skip!("openssl is not installed") };
     let openssl = |arguments: &[&str], input: &[u8]| openssl(&openssl_program, arguments, input);
-    use base64::{Engine as _, engine::general_purpose::STANDARD};
     let rsa = openssl(&["genrsa", "2048"], b"");
     let pkcs1 = openssl(&["rsa", "-traditional"], &rsa);
     let ed25519 = openssl(&["genpkey", "-algorithm", "ed25519"], b"");

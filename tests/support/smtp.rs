@@ -239,7 +239,9 @@ impl Shared {
                     }
                     let last = lines.len() - 1;
                     let mark = |n| if n == last { ' ' } else { '-' };
-                    lines.iter().enumerate().map(|(n, line)| format!("250{}{line}\r\n", mark(n))).collect()
+                    let lines: Vec<_> =
+                        lines.iter().enumerate().map(|(n, line)| format!("250{}{line}", mark(n))).collect();
+                    lines.join("\r\n") + "\r\n"
                 }
                 "STARTTLS" => "220 go ahead\r\n".to_owned(),
                 "AUTH" => "235 welcome\r\n".to_owned(),
@@ -267,10 +269,10 @@ impl Shared {
             match verb.as_str() {
                 "QUIT" => return End::Closed,
                 "STARTTLS" if is_usual => return End::StartTls,
-                "DATA" if usual.starts_with("354") && is_usual => {
-                    if !self.receive(stream, &from, &to, encrypted).await {
-                        return End::Closed;
-                    }
+                "DATA"
+                    if usual.starts_with("354") && is_usual && !self.receive(stream, &from, &to, encrypted).await =>
+                {
+                    return End::Closed;
                 }
                 _ => {}
             }

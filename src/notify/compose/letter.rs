@@ -122,15 +122,15 @@ struct Tint {
     shape: char,
     light_text: &'static str,
     light_bar: &'static str,
-    light_tint: &'static str,
+    light_ground: &'static str,
     dark_text: &'static str,
     dark_bar: &'static str,
-    dark_tint: &'static str,
+    dark_ground: &'static str,
 }
 
 const fn tint(shape: char, light: [&'static str; 3], dark: [&'static str; 3]) -> Tint {
-    let ([light_text, light_bar, light_tint], [dark_text, dark_bar, dark_tint]) = (light, dark);
-    Tint { shape, light_text, light_bar, light_tint, dark_text, dark_bar, dark_tint }
+    let ([light_text, light_bar, light_ground], [dark_text, dark_bar, dark_ground]) = (light, dark);
+    Tint { shape, light_text, light_bar, light_ground, dark_text, dark_bar, dark_ground }
 }
 
 const OK: Tint = tint('✓', ["#12774b", "#2f9e6d", "#eef7f2"], ["#5fd39b", "#2f9e6d", "#12211a"]);
@@ -393,18 +393,15 @@ impl Writer<'_> {
         if let Some(root) = self.last.view.root.as_ref().filter(|root| !self.recipient.follows(root) && !self.is_over) {
             say("needs", vec![self.source.names.get(root).to_owned()]);
         }
-        match self.view.resolved_at {
-            Some(ended_at) => {
-                say("from", vec![self.moment(self.view.started_at)]);
-                say("until", vec![self.moment(ended_at)]);
-                say("lasted", vec![self.lasted()]);
-            }
-            None => {
-                // When it failed again, that is what matters.
-                let again = self.view.affected.iter().filter(|part| part.recovered_at.is_none());
-                let again = again.map(|part| part.started_at).min().filter(|_| self.source.news == News::Reopened);
-                say("since", vec![self.moment(again.unwrap_or(self.view.started_at))]);
-            }
+        if let Some(ended_at) = self.view.resolved_at {
+            say("from", vec![self.moment(self.view.started_at)]);
+            say("until", vec![self.moment(ended_at)]);
+            say("lasted", vec![self.lasted()]);
+        } else {
+            // When it failed again, that is what matters.
+            let again = self.view.affected.iter().filter(|part| part.recovered_at.is_none());
+            let again = again.map(|part| part.started_at).min().filter(|_| self.source.news == News::Reopened);
+            say("since", vec![self.moment(again.unwrap_or(self.view.started_at))]);
         }
         if !self.is_over {
             say("state", vec![words.incident_status(self.view.status).to_owned()]);

@@ -43,7 +43,7 @@ pub mod dkim;
 pub mod letter;
 pub mod templates;
 #[cfg(test)]
-pub mod tests;
+mod tests;
 
 /// The longest header value that is written.
 const LONGEST_HEADER: usize = 200;
@@ -283,6 +283,7 @@ impl Composer {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the shape that `map_err` wants")]
 fn failed(error: lettre::error::Error) -> ComposeError {
     ComposeError::Mail(error.to_string())
 }
@@ -313,8 +314,7 @@ fn thread_id(incident: &IncidentId, subscriber: &SubscriberId) -> String {
     hash.update(incident.as_str().as_bytes());
     hash.update([0]);
     hash.update(subscriber.as_bytes());
-    let hex: String = hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    format!("thread.{hex}")
+    hash.finalize().iter().take(16).fold("thread.".to_owned(), |id, byte| format!("{id}{byte:02x}"))
 }
 
 /// The name after the `@` of ids: the site's, in ASCII.

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// A whole config; tests change what they are about.
-pub fn config() -> (Config, Email) {
+fn config() -> (Config, Email) {
     let email = Email {
         from_name: "Example Status".to_owned(),
         from: Address::parse("status@example.org").unwrap(),
@@ -47,7 +47,7 @@ pub fn config() -> (Config, Email) {
         },
         store: Store {
             path: PathBuf::from("watchbell.db"),
-            keep_results: Duration::from_secs(60),
+            keep_results: Duration::from_mins(1),
             allow_volatile: false,
         },
         server: Server {
@@ -60,7 +60,7 @@ pub fn config() -> (Config, Email) {
         notes_dir: PathBuf::from("notes"),
         rules: rules(),
         email: Some(email.clone()),
-        subscriptions: Subscriptions { enabled: true, confirm_within: Duration::from_secs(60), webhooks: false },
+        subscriptions: Subscriptions { enabled: true, confirm_within: Duration::from_mins(1), webhooks: false },
         heartbeat: None,
     };
     (config, email)
@@ -184,7 +184,7 @@ fn every_kind_of_message_reads_well() {
     for (n, (news, story, follows)) in kinds.into_iter().enumerate() {
         let message = compose(news, &story, &follows);
         let (text, html) = (part_of(&message, "text/plain"), part_of(&message, "text/html"));
-        all.push_str(&format!("===== {}: {}\n{text}\n", news.as_str(), header(&message, "Subject").unwrap()));
+        all = format!("{all}===== {}: {}\n{text}\n", news.as_str(), header(&message, "Subject").unwrap());
         if let Ok(folder) = std::env::var("WATCHBELL_LOOK") {
             let file = PathBuf::from(folder).join(format!("{n:02}-{}", news.as_str()));
             fsio::write(&file.with_extension("eml"), message.as_bytes()).unwrap();
@@ -304,7 +304,7 @@ fn the_readers_zone_and_utc_are_both_shown_unless_they_are_the_same() {
             events: &events,
             unsubscribe_token: "TOKEN",
         };
-        part_of(&String::from_utf8(composer.compose(&draft).unwrap().bytes.to_vec()).unwrap(), "text/plain")
+        part_of(str::from_utf8(&composer.compose(&draft).unwrap().bytes).unwrap(), "text/plain")
     };
     assert!(text("Europe/Berlin").contains("21 November 2026, 11:15 CET (10:15 UTC)"));
     assert!(text("UTC").contains("21 November 2026, 10:15 UTC\n"));

@@ -249,12 +249,11 @@ impl Planner<'_> {
         let mut kept: Vec<&Pending> = Vec::new();
         let mut belief = self.belief;
         for pending in run {
-            match self.drop_reason(&pending.event, belief) {
-                Some(reason) => decisions.push((pending.delivery, Decision::Drop { reason })),
-                None => {
-                    kept.push(pending);
-                    belief = after(belief, &pending.event, self.recipient);
-                }
+            if let Some(reason) = self.drop_reason(&pending.event, belief) {
+                decisions.push((pending.delivery, Decision::Drop { reason }));
+            } else {
+                kept.push(pending);
+                belief = after(belief, &pending.event, self.recipient);
             }
         }
         let (Some(last), Some(verdict)) = (kept.last(), self.verdict(&kept, belief)) else { return decisions };
@@ -328,11 +327,11 @@ impl Planner<'_> {
 
     /// `notify_after`: what no person has spoken of waits until it lasted that long.
     fn of_length(&self, kept: &[&Pending], belief: Belief) -> Option<Verdict> {
-        let is_silent = |pending: &&Pending| {
+        let is_silent = |pending: &Pending| {
             pending.event.update.is_none()
                 && self.recipient.concerned(&pending.event).all(|service| self.waits(service, kept))
         };
-        if self.belief == Belief::Trouble && belief == Belief::Over || !kept.iter().all(|pending| is_silent(&pending)) {
+        if self.belief == Belief::Trouble && belief == Belief::Over || !kept.iter().all(|pending| is_silent(pending)) {
             return None;
         }
         let deadlines =

@@ -47,7 +47,7 @@ pub struct Timeouts {
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { connect: Duration::from_secs(10), command: Duration::from_secs(60), body: Duration::from_secs(600) }
+        Self { connect: Duration::from_secs(10), command: Duration::from_mins(1), body: Duration::from_mins(10) }
     }
 }
 
@@ -110,9 +110,9 @@ impl Smtp {
     pub async fn send(&self, from: &Address, to: &Address, bytes: &[u8]) -> Reply {
         let Ok(_slot) = self.slots.acquire().await else { return Reply::NotTried };
         while let Some(link) = self.kept() {
-            match self.deliver(link, from, to, bytes).await {
-                Ended { reply, is_stale: false } => return reply,
-                Ended { .. } => {}
+            let ended = self.deliver(link, from, to, bytes).await;
+            if !ended.is_stale {
+                return ended.reply;
             }
         }
         match self.connect().await {
