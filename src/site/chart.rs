@@ -112,10 +112,12 @@ pub fn latency(points: &[LatencyPoint], from: Timestamp, to: Timestamp, width_ms
         path
     };
     let half = PLOT_HEIGHT / 2;
+    // The box is stretched, the lines are not.
+    let fixed = "vector-effect=\"non-scaling-stroke\"";
     let svg = format!(
         "<svg class=\"plot\" viewBox=\"0 0 {PLOT_WIDTH} {PLOT_HEIGHT}\" preserveAspectRatio=\"none\" role=\"img\" aria-label=\"{}\">\
-         <path class=\"grid\" d=\"M0 0H{PLOT_WIDTH}M0 {half}H{PLOT_WIDTH}M0 {PLOT_HEIGHT}H{PLOT_WIDTH}\"/>\
-         <path class=\"p95\" d=\"{}\"/><path class=\"p50\" d=\"{}\"/></svg>",
+         <path class=\"grid\" {fixed} d=\"M0 0H{PLOT_WIDTH}M0 {half}H{PLOT_WIDTH}M0 {PLOT_HEIGHT}H{PLOT_WIDTH}\"/>\
+         <path class=\"p95\" {fixed} d=\"{}\"/><path class=\"p50\" {fixed} d=\"{}\"/></svg>",
         escape(label),
         line(|point| point.p95_us),
         line(|point| point.p50_us),
@@ -188,7 +190,11 @@ mod tests {
         let points = [point(0, 50_000), point(1, 100_000), point(3, 50_000)];
         let chart = latency(&points, at(0), at(4), 3_600_000, "x").unwrap();
         assert_eq!(chart.top_us, 100_000);
-        assert!(chart.svg.contains("class=\"p50\" d=\"M125 120h0L375 0M875 120h0\""), "{}", chart.svg);
+        assert!(
+            chart.svg.contains("class=\"p50\" vector-effect=\"non-scaling-stroke\" d=\"M125 120h0L375 0M875 120h0\""),
+            "{}",
+            chart.svg
+        );
         assert!(latency(&[], at(0), at(4), 3_600_000, "x").is_none());
     }
 }

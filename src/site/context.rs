@@ -27,6 +27,15 @@ use super::{
 /// The kinds of state that have an icon of their own.
 pub const CLASSES: &[&str] = &["ok", "slow", "partial", "outage", "planned", "none"];
 
+/// Where a page's style sheet is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// In a file of its own.
+    Linked,
+    /// In the page, which then needs nothing beside it.
+    Inside,
+}
+
 /// A file that never changes under its name.
 #[derive(Clone, Debug)]
 pub struct Asset {
@@ -168,8 +177,13 @@ impl Context {
 
     /// The policy of every page: nothing but our own style sheet and pictures, and our one script.
     #[must_use]
-    pub fn content_security_policy(&self) -> String {
-        let hash = STANDARD.encode(Sha256::digest(self.script.as_bytes()));
+    pub fn content_security_policy(&self, style: Style) -> String {
+        let hash = |text: &[u8]| STANDARD.encode(Sha256::digest(text));
+        let script = hash(self.script.as_bytes());
+        let style = match style {
+            Style::Linked => "'self'".to_owned(),
+            Style::Inside => format!("'sha256-{}'", hash(self.css())),
+        };
         let origin = self.server_url.origin();
         let form = if self.subscribe_form && origin.is_tuple() {
             format!("'self' {}", origin.ascii_serialization())
@@ -179,9 +193,15 @@ impl Context {
             "'none'".to_owned()
         };
         format!(
-            "default-src 'none'; style-src 'self'; img-src 'self' data:; script-src 'sha256-{hash}'; \
+            "default-src 'none'; style-src {style}; img-src 'self' data:; script-src 'sha256-{script}'; \
              connect-src 'self'; form-action {form}; base-uri 'none'"
         )
+    }
+
+    /// The style sheet.
+    #[must_use]
+    pub fn css(&self) -> &[u8] {
+        self.assets.get("css").map_or(&[], |asset| &asset.bytes)
     }
 
     /// An absolute address within the site.

@@ -135,10 +135,7 @@ impl<'a> Renderer<'a> {
 
     fn missing(&self) -> Result<Rendered, SiteError> {
         let mut plain = self.plain("", "missing.title", "missing");
-        // It is served at any depth, so it must name its neighbours from the top.
-        plain.base.root = self.snapshot.context.site.url.path().to_owned();
-        plain.base.canonical = String::new();
-        plain.base.noindex = true;
+        plain.base.stand_anywhere(self.snapshot.context);
         self.page("404.html", &plain)
     }
 

@@ -9,7 +9,7 @@ use crate::domain::{Impact, IncidentStatus, ServiceStatus, incident::Update};
 
 use super::{
     chart,
-    context::{Context, fresh_until, slot},
+    context::{Context, Style, fresh_until, slot},
     days, markdown,
     snapshot::Snapshot,
 };
@@ -98,6 +98,8 @@ pub struct Base {
     pub site_url: String,
     /// Path of the style sheet, from the root.
     pub css: String,
+    /// The style sheet itself with its element, where it stands in the page.
+    pub style: Option<Value>,
     /// Path of the icon, from the root.
     pub icon: String,
     /// Path of the logo, from the root; empty: none.
@@ -192,7 +194,8 @@ pub fn base(context: &Context, page: &Page<'_>, now: Timestamp) -> Base {
         css: context.asset("css").to_owned(),
         icon: context.asset(icon).to_owned(),
         logo: context.asset("logo").to_owned(),
-        csp: context.content_security_policy(),
+        csp: context.content_security_policy(Style::Linked),
+        style: None,
         script: html(format!("<script>{}</script>", context.script)),
         noindex: site.noindex,
         fresh_until: fresh,
@@ -202,6 +205,18 @@ pub fn base(context: &Context, page: &Page<'_>, now: Timestamp) -> Base {
         foot: foot(context),
         support: site.support.as_ref().map(ToString::to_string).unwrap_or_default(),
         links: site.links.iter().map(|(text, url)| Link { text: text.clone(), href: url.to_string() }).collect(),
+    }
+}
+
+impl Base {
+    /// Makes the page one that may be served at any address, at any depth: with its style sheet in
+    /// it, its neighbours named from the top, and no address of its own.
+    pub fn stand_anywhere(&mut self, context: &Context) {
+        context.site.url.path().clone_into(&mut self.root);
+        self.canonical.clear();
+        self.noindex = true;
+        self.csp = context.content_security_policy(Style::Inside);
+        self.style = Some(html(format!("<style>{}</style>", String::from_utf8_lossy(context.css()))));
     }
 }
 
