@@ -149,12 +149,11 @@ fn fill(pattern: &str, args: &[(&str, &str)]) -> String {
 fn category(language: &str, n: u64) -> &'static str {
     match (language.split('-').next().unwrap_or(language), n) {
         ("ja" | "zh" | "ko", _) => "other",
-        ("fr", 0 | 1) => "one",
         ("ar", 0) => "zero",
         ("ar", 2) => "two",
         ("ar", n) if (3..=10).contains(&(n % 100)) => "few",
         ("ar", n) if (11..=99).contains(&(n % 100)) => "many",
-        (_, 1) => "one",
+        ("fr", 0) | (_, 1) => "one",
         _ => "other",
     }
 }

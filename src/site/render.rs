@@ -1,5 +1,7 @@
 //! One planned file, as bytes: the right view into the right template, or the right function.
 
+use std::fmt::Write as _;
+
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -157,12 +159,11 @@ impl<'a> Renderer<'a> {
     fn updates(&self, service: Option<&ServiceId>, format: Format) -> Result<Rendered, SiteError> {
         let snapshot = self.snapshot;
         let own;
-        let events = match service {
-            None => &snapshot.facts.events,
-            Some(_) => {
-                own = snapshot.archive.events(service, None, select::MOST)?;
-                &own
-            }
+        let events = if service.is_some() {
+            own = snapshot.archive.events(service, None, select::MOST)?;
+            &own
+        } else {
+            &snapshot.facts.events
         };
         // The incidents of older events: read for this feed alone.
         let mut more;
@@ -262,9 +263,9 @@ fn sitemap(root: &str, item: &str, urls: impl Iterator<Item = String>) -> Vec<u8
     );
     for url in urls {
         let url = super::templates::escape(&url);
-        xml.push_str(&format!("<{item}><loc>{url}</loc></{item}>\n"));
+        let _ = writeln!(xml, "<{item}><loc>{url}</loc></{item}>");
     }
-    xml.push_str(&format!("</{root}>\n"));
+    let _ = writeln!(xml, "</{root}>");
     xml.into_bytes()
 }
 

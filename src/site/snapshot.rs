@@ -123,11 +123,14 @@ impl Facts {
     }
 }
 
+/// Response times, and until when they were read.
+type Drawn = (Timestamp, Arc<[LatencyPoint]>);
+
 /// What is kept from pass to pass so that nothing is read twice.
 #[derive(Debug, Default)]
 pub struct Memory {
     summaries: RefCell<BTreeMap<IncidentId, (u64, Arc<Summary>)>>,
-    latency: RefCell<BTreeMap<ServiceId, (Timestamp, Arc<[LatencyPoint]>)>>,
+    latency: RefCell<BTreeMap<ServiceId, Drawn>>,
 }
 
 /// Facts, the moment, and a way to ask for more.

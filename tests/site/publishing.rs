@@ -11,7 +11,7 @@ use super::scene::{self, Down, Scene, at, differences, tree};
 /// Publishes the scene into `output` with a publisher that has no past.
 fn build(scene: &Scene, output: &Path, now: Timestamp) -> watchbell::site::Published {
     let mut config = scene.config.clone();
-    config.site.output = output.to_owned();
+    output.clone_into(&mut config.site.output);
     Publisher::new(&config).unwrap().publish(scene, now).unwrap()
 }
 

@@ -49,7 +49,7 @@ pub struct Scene {
 pub fn config(folder: &Path, text: &str) -> Config {
     match Config::parse(&folder.join("watchbell.toml"), text, &|_| None) {
         Ok(loaded) => loaded.config,
-        Err(problems) => panic!("{}", problems.iter().map(|problem| format!("{problem}\n")).collect::<String>()),
+        Err(problems) => panic!("{}", problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")),
     }
 }
 
