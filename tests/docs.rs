@@ -135,3 +135,15 @@ fn there_is_no_drawer_for_everything() {
         .collect();
     assert!(drawers.is_empty(), "{drawers:#?}");
 }
+
+#[test]
+fn there_is_one_tls_and_one_sqlite_and_both_come_with_the_program() {
+    let lock = fs::read_to_string(root().join("Cargo.lock")).unwrap();
+    let count = |name: &str| lock.matches(&format!("name = \"{name}\"\n")).count();
+    for stranger in ["aws-lc-sys", "aws-lc-rs", "openssl-sys", "native-tls"] {
+        assert_eq!(count(stranger), 0, "{stranger} is a second TLS");
+    }
+    assert_eq!((count("rustls"), count("libsqlite3-sys")), (1, 1));
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    assert!(manifest.contains("\"bundled\""));
+}
