@@ -182,7 +182,6 @@ name = "API"
 group = "public"
 description = "What our apps talk to"
 depends_on = ["database"]
-objective = 99.9
 [[service.check]]
 http = "http://{api}/health"
 expect.body = "ok"

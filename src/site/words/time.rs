@@ -15,7 +15,7 @@ impl Words {
     pub fn duration(&self, ms: u64) -> String {
         let unit = |key: &str, n: u64| self.text(&format!("duration.{key}"), &[("n", &self.digits(n))]);
         let (large, small) = match ms {
-            0..SECOND if ms > 0 => (unit("ms", ms), None),
+            0..SECOND if ms > 0 => (unit("s", 1), None),
             0..MINUTE => (unit("s", ms / SECOND), None),
             MINUTE..HOUR => (unit("min", ms / MINUTE), None),
             HOUR..DAY => (unit("h", ms / HOUR), Some((ms % HOUR / MINUTE, "min"))),
@@ -27,11 +27,10 @@ impl Words {
         }
     }
 
-    /// The time between two moments in words, at least a second; "0 s" if `to` is not later.
+    /// The time between two moments in words; "0 s" if `to` is not later.
     #[must_use]
     pub fn between(&self, from: Timestamp, to: Timestamp) -> String {
-        let ms = u64::try_from(to.as_millisecond() - from.as_millisecond()).unwrap_or(0);
-        self.duration(if ms == 0 { 0 } else { ms.max(SECOND) })
+        self.duration(u64::try_from(to.as_millisecond() - from.as_millisecond()).unwrap_or(0))
     }
 
     /// A limit from the config, exactly: "300 ms", "2.5 s", "10 s", "90 s".
@@ -151,7 +150,7 @@ mod tests {
     fn lengths_of_time_have_at_most_two_units_and_are_cut() {
         let shown = |ms| words().duration(ms);
         assert_eq!(shown(0), "0 s");
-        assert_eq!(shown(300), "300 ms");
+        assert_eq!(shown(300), "1 s");
         assert_eq!(shown(30_999), "30 s");
         assert_eq!(shown(16 * MINUTE + 59_000), "16 min");
         assert_eq!(shown(2 * HOUR), "2 h");
