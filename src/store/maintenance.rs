@@ -8,8 +8,9 @@ use std::{
 
 use jiff::Timestamp;
 use rusqlite::{
-    Connection, OpenFlags,
+    Connection, OpenFlags, Transaction, TransactionBehavior,
     backup::{Backup as Copying, StepResult},
+    ffi,
 };
 
 use super::{
@@ -103,11 +104,17 @@ fn copy_pages(db: &Connection, draft: &Path, progress: &mut dyn FnMut(Progress))
     let mut copy = Connection::open_with_flags(draft, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     // With a read transaction of its own the copy stands at one moment, and does not begin anew
     // whenever somebody else commits.
-    let reading = db.unchecked_transaction()?;
+    let reading = Transaction::new_unchecked(db, TransactionBehavior::Deferred)?;
     reading.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
     {
         let copying = Copying::new(db, &mut copy)?;
-        while copying.step(PAGES)? != StepResult::Done {
+        loop {
+            match copying.step(PAGES)? {
+                StepResult::Done => break,
+                StepResult::More => {}
+                // Nobody else knows of the copy, and a reader of the log waits for nobody.
+                _ => return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_BUSY), None)),
+            }
             let pages = copying.progress();
             let total = u64::try_from(pages.pagecount).unwrap_or(0);
             let remaining = u64::try_from(pages.remaining).unwrap_or(0);

@@ -8,6 +8,7 @@ use std::{
     fs::{self, File},
     io::{self, Read},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
@@ -52,7 +53,8 @@ pub(super) fn open(path: &Path, allow_volatile: bool, now: Timestamp) -> Result<
     }
     durable(&db, path)?;
     if found < VERSION {
-        migrate(&mut db, path, found)?;
+        let steps = MIGRATIONS.get(usize::try_from(found).unwrap_or(0)..).unwrap_or(&[]);
+        migrate(&mut db, path, steps, VERSION)?;
     }
     Ok(db)
 }
@@ -243,10 +245,12 @@ fn create(path: &Path, now: Timestamp) -> Result<(), StoreError> {
     result
 }
 
-/// A name beside `path` for a file being made; one for each process, so that two can try.
+/// A name beside `path` for a file being made; another one each time, so that two can try.
 pub(super) fn draft_of(path: &Path) -> PathBuf {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.{}{}", std::process::id(), fsio::TEMPORARY))
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    path.with_file_name(format!(".{name}.{}-{number}{}", std::process::id(), fsio::TEMPORARY))
 }
 
 fn fill(path: &Path, now: Timestamp) -> rusqlite::Result<()> {
@@ -271,19 +275,22 @@ fn fill(path: &Path, now: Timestamp) -> rusqlite::Result<()> {
     db.close().map_err(|(_, error)| error)
 }
 
-/// Brings an older schema up to date: all steps or none, with a copy of the old beside it.
-fn migrate(db: &mut Connection, path: &Path, found: i64) -> Result<(), StoreError> {
-    let copy = suffixed(path, &format!(".before-v{VERSION}"));
+/// Brings an older schema up to `version`: all steps or none, with a copy of the old beside it.
+pub(super) fn migrate(db: &mut Connection, path: &Path, steps: &[&str], version: i64) -> Result<(), StoreError> {
+    let copy = suffixed(path, &format!(".before-v{version}"));
     if !copy.exists() {
         super::maintenance::copy_out(db, &copy, &mut |_| ())?;
     }
-    let steps = MIGRATIONS.get(usize::try_from(found).unwrap_or(0)..).unwrap_or(&[]);
     let mut run = || {
         let tx: Transaction<'_> = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let found: i64 = tx.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        if found >= version {
+            return Ok(()); // another process was quicker
+        }
         for step in steps {
             tx.execute_batch(step)?;
         }
-        tx.pragma_update(None, "user_version", VERSION)?;
+        tx.pragma_update(None, "user_version", version)?;
         tx.commit()
     };
     run().map_err(|error| StoreError::from_sqlite(path, "bring its schema up to date", error))

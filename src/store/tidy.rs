@@ -11,7 +11,8 @@ use super::{
 
 /// A result that comes this late still finds the log's last hour open.
 const LATE_MS: i64 = 120_000;
-/// How many results are sealed in one transaction: some 50 ms of work, for which others may wait.
+/// How many rows are sealed or forgotten in one transaction: some 50 ms of work, for which others
+/// may have to wait.
 const BATCH: i64 = 20_000;
 /// Who left is remembered this long.
 const DEPARTED: Duration = Duration::from_hours(30 * 24);
@@ -39,15 +40,21 @@ impl Store {
         let keep_results = self.keep_results;
         let tidied = self.write("tidy up", |tx| {
             let sealed = results::seal(tx, results::hour_of(now.as_millisecond() - LATE_MS), BATCH)?;
-            let old = tx.execute("DELETE FROM result_hour WHERE hour_at < ?1 - 3600000", [before(keep_results)])?
-                + tx.execute("DELETE FROM departed WHERE left_at < ?1", [before(DEPARTED)])?
-                + tx.execute(
-                    "DELETE FROM delivery WHERE done_at < ?1 AND incident IN
-                         (SELECT id FROM incident WHERE resolved_at < ?1)",
-                    [before(TOLD)],
-                )?;
-            let forgotten = u64::try_from(old).unwrap_or(0);
-            Ok(Tidied { sealed, forgotten, more: sealed >= count(BATCH) })
+            let hours = tx.execute(
+                "DELETE FROM result_hour WHERE rowid IN (
+                     SELECT rowid FROM result_hour WHERE hour_at < ?1 - 3600000 ORDER BY hour_at LIMIT ?2)",
+                (before(keep_results), BATCH),
+            )?;
+            let told = tx.execute(
+                "DELETE FROM delivery WHERE no IN (
+                     SELECT no FROM delivery WHERE done_at < ?1 AND incident IN
+                         (SELECT id FROM incident WHERE resolved_at < ?1) LIMIT ?2)",
+                (before(TOLD), BATCH),
+            )?;
+            let departed = tx.execute("DELETE FROM departed WHERE left_at < ?1", [before(DEPARTED)])?;
+            let (hours, told, departed) = (size(hours), size(told), size(departed));
+            let more = [sealed, hours, told].into_iter().any(|done| done >= count(BATCH));
+            Ok(Tidied { sealed, forgotten: hours + told + departed, more })
         })?;
         if tidied.forgotten > 0 {
             self.read("give back free pages", |db| {
@@ -59,4 +66,8 @@ impl Store {
         }
         Ok(tidied)
     }
+}
+
+fn size(rows: usize) -> u64 {
+    u64::try_from(rows).unwrap_or(0)
 }

@@ -54,6 +54,23 @@ fn a_folder_that_cannot_be_made_is_named() {
 }
 
 #[test]
+fn of_several_that_make_the_store_at_once_all_get_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path());
+    std::thread::scope(|scope| {
+        for n in 0..6 {
+            let config = &config;
+            scope.spawn(move || Store::open(config, at(0)).unwrap().add_subscriber(&subscriber(n, &[])).unwrap());
+        }
+    });
+    assert_eq!(Store::open(&config, at(0)).unwrap().subscribers(&Filter::default()).unwrap().len(), 6);
+    let drafts = fs::read_dir(folder.path())
+        .unwrap()
+        .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().ends_with(fsio::TEMPORARY));
+    assert_eq!(drafts.count(), 0);
+}
+
+#[test]
 fn an_empty_file_is_not_taken_for_a_new_store() {
     assert!(refused(b"").contains("is broken: the file is empty; it is left as it is"));
 }
@@ -185,6 +202,30 @@ fn the_first_schema_still_opens() {
     drop((store, reader));
     let report = maintenance::verify(&config.path, &mut |_| ()).unwrap();
     assert_eq!(report.problems, Vec::<String>::new());
+}
+
+#[test]
+fn a_migration_is_made_whole_and_once_and_keeps_a_copy_of_the_old() {
+    let (folder, mut store) = store();
+    store.add_subscriber(&subscriber(1, &[])).unwrap();
+    let path = store.path.clone();
+    let copy = suffixed(&path, ".before-v2");
+    let version =
+        |store: &Store| store.db.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0)).unwrap();
+
+    let bad = ["CREATE TABLE novelty (a TEXT) STRICT", "CREATE TABLE novelty (a TEXT) STRICT"];
+    assert!(schema::migrate(&mut store.db, &path, &bad, 2).is_err());
+    assert_eq!(version(&store), 1);
+    assert!(store.db.prepare("SELECT a FROM novelty").is_err(), "half a migration is none");
+    assert!(copy.exists());
+
+    schema::migrate(&mut store.db, &path, &bad[..1], 2).unwrap();
+    schema::migrate(&mut store.db, &path, &bad[..1], 2).unwrap();
+    assert_eq!(version(&store), 2);
+    drop(store);
+    assert!(matches!(Store::open(&config(folder.path()), at(0)), Err(StoreError::Newer { found: 2, .. })));
+    let old = config::Store { path: copy, ..config(folder.path()) };
+    assert_eq!(Store::open(&old, at(0)).unwrap().subscribers(&Filter::default()).unwrap().len(), 1);
 }
 
 proptest! {
