@@ -140,6 +140,21 @@ fn a_full_disk_changes_nothing_and_the_same_store_goes_on_later() {
 }
 
 #[test]
+fn a_store_locked_by_another_program_is_said_to_be_and_works_later() {
+    let (folder, mut store) = store();
+    store.db.busy_timeout(Duration::ZERO).unwrap();
+    let other = rusqlite::Connection::open(&config(folder.path()).path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let incident = incident("2026-11-21-api", 1, &["api"]);
+    let commit = commit(&[&incident], &[]);
+    let error = store.commit(&commit).unwrap_err();
+    assert!(matches!(error, StoreError::Busy { .. }), "{error}");
+    assert_eq!(Store::reader(&config(folder.path())).unwrap().heads().unwrap(), [], "reading goes on");
+    other.execute_batch("ROLLBACK").unwrap();
+    store.commit(&commit).unwrap();
+}
+
+#[test]
 fn a_writer_that_dies_before_its_commit_leaves_no_trace() {
     let (folder, mut store) = store();
     let tx = store.db.transaction().unwrap();
