@@ -8,6 +8,7 @@ pub mod keys;
 pub mod reading;
 pub mod reload;
 mod schema;
+pub mod signing;
 pub mod values;
 
 use std::{

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use lettre::message::dkim::{DkimSigningAlgorithm, DkimSigningKey};
 use url::{Host, Url};
 
 use crate::{
     config::{
         Dkim, Email, MailSecurity, MailTransport,
         reading::{Fields, Reader},
+        signing::SigningKey,
         values,
     },
     domain::subscriber::Address,
@@ -116,9 +116,9 @@ fn credentials(
     if let Some(MailTransport::Smtp { host, security: MailSecurity::Plain, .. }) = transport
         && !is_loopback(host)
     {
-        reader.warning(
+        reader.error(
             fields.key_span("password"),
-            "with `smtp://` the password crosses the network unencrypted",
+            "with `smtp://` the password would cross the network unencrypted",
             "use `smtps://` or `smtp+starttls://`",
         );
     }
@@ -145,16 +145,8 @@ fn dkim(fields: &Fields, reader: &mut Reader<'_>) -> Option<Dkim> {
         );
     }
     let key: Option<Secret> = fields.get("dkim.key");
-    if let Some(key) = &key
-        && DkimSigningKey::new(key.reveal(), DkimSigningAlgorithm::Rsa).is_err()
-    {
-        let is_pkcs8 = key.reveal().contains("BEGIN PRIVATE KEY");
-        let hint = if is_pkcs8 {
-            "convert it: `openssl rsa -traditional -in dkim.pem -out dkim-rsa.pem`"
-        } else {
-            "make one: `openssl genrsa -traditional -out dkim.pem 2048`"
-        };
-        reader.error(fields.span("dkim.key"), "this is not an RSA private key in PEM (PKCS #1)", hint);
+    if let Some(Err(wrong)) = key.as_ref().map(|key| SigningKey::parse(key.reveal())) {
+        reader.error(fields.span("dkim.key"), wrong.to_string(), "make one: `openssl genrsa -out dkim.pem 2048`");
     }
     Some(Dkim { domain: fields.get("dkim.domain")?, selector: selector?, key: key? })
 }

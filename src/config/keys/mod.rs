@@ -265,7 +265,7 @@ pub static EMAIL: Scope = Scope::new(
         .or(r#""""#),
         Key::new("dkim.domain", Type::Host, r#""example.org""#, "The domain that signs.").required().aside(),
         Key::new("dkim.selector", Type::Text, r#""s1""#, "Which of its keys.").required().aside(),
-        Key::new("dkim.key", Type::Secret, r#"{ file = "dkim.pem" }"#, "The private RSA key, as PEM.")
+        Key::new("dkim.key", Type::Secret, r#"{ file = "dkim.pem" }"#, "The private key, as PEM: RSA or Ed25519.")
             .required()
             .aside(),
     ],

@@ -5,14 +5,13 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
-use ring::{
-    rand::SystemRandom,
-    signature::{Ed25519KeyPair, RSA_PKCS1_SHA256, RsaKeyPair},
-};
-use rustls::pki_types::{PrivateKeyDer, pem::PemObject};
+use ring::{rand::SystemRandom, signature::RSA_PKCS1_SHA256};
 use sha2::{Digest, Sha256};
 
-use crate::config::Dkim;
+use crate::config::{
+    Dkim,
+    signing::{BadKey, SigningKey},
+};
 
 /// The headers that are signed, those of the list among them (RFC 8058, section 4).
 const SIGNED: &[&str] = &[
@@ -32,27 +31,11 @@ const SIGNED: &[&str] = &[
     "content-type",
 ];
 
-/// Why a key cannot sign.
-#[derive(Debug, thiserror::Error)]
-pub enum KeyError {
-    /// Not a private key in PEM.
-    #[error("`email.dkim.key` is no private key: write PEM, such as `openssl genrsa 2048` prints")]
-    Pem,
-    /// A private key of a kind or size that cannot be used.
-    #[error("`email.dkim.key` cannot be used ({0}): write an RSA key of 2048 to 4096 bits, or an Ed25519 key")]
-    Kind(String),
-}
-
-enum Key {
-    Rsa(Box<RsaKeyPair>),
-    Ed25519(Ed25519KeyPair),
-}
-
 /// Signs messages for one domain.
 pub struct Signer {
     domain: String,
     selector: String,
-    key: Key,
+    key: SigningKey,
 }
 
 impl std::fmt::Debug for Signer {
@@ -66,22 +49,8 @@ impl Signer {
     ///
     /// # Errors
     /// If it is none that can sign mails.
-    pub fn new(config: &Dkim) -> Result<Self, KeyError> {
-        let key = PrivateKeyDer::from_pem_slice(config.key.reveal().as_bytes()).map_err(|_| KeyError::Pem)?;
-        let kind = |error: ring::error::KeyRejected| KeyError::Kind(error.to_string());
-        let key = match &key {
-            PrivateKeyDer::Pkcs1(der) => {
-                Key::Rsa(Box::new(RsaKeyPair::from_der(der.secret_pkcs1_der()).map_err(kind)?))
-            }
-            PrivateKeyDer::Pkcs8(der) => {
-                let der = der.secret_pkcs8_der();
-                match Ed25519KeyPair::from_pkcs8_maybe_unchecked(der) {
-                    Ok(pair) => Key::Ed25519(pair),
-                    Err(_) => Key::Rsa(Box::new(RsaKeyPair::from_pkcs8(der).map_err(kind)?)),
-                }
-            }
-            _ => return Err(KeyError::Kind("neither PKCS #1 nor PKCS #8".to_owned())),
-        };
+    pub fn new(config: &Dkim) -> Result<Self, BadKey> {
+        let key = SigningKey::parse(config.key.reveal())?;
         Ok(Self { domain: config.domain.clone(), selector: config.selector.clone(), key })
     }
 
@@ -101,8 +70,8 @@ impl Signer {
             }
         }
         let algorithm = match self.key {
-            Key::Rsa(_) => "rsa-sha256",
-            Key::Ed25519(_) => "ed25519-sha256",
+            SigningKey::Rsa(_) => "rsa-sha256",
+            SigningKey::Ed25519(_) => "ed25519-sha256",
         };
         let body_hash = STANDARD.encode(Sha256::digest(relaxed_body(body).as_bytes()));
         let (domain, selector, seconds, names) = (&self.domain, &self.selector, at.as_second(), names.join(":"));
@@ -119,12 +88,12 @@ impl Signer {
 
     fn signature(&self, input: &[u8]) -> Option<Vec<u8>> {
         match &self.key {
-            Key::Rsa(pair) => {
+            SigningKey::Rsa(pair) => {
                 let mut signature = vec![0; pair.public().modulus_len()];
                 pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), input, &mut signature).ok()?;
                 Some(signature)
             }
-            Key::Ed25519(pair) => Some(pair.sign(&Sha256::digest(input)).as_ref().to_vec()),
+            SigningKey::Ed25519(pair) => Some(pair.sign(&Sha256::digest(input)).as_ref().to_vec()),
         }
     }
 }
@@ -200,16 +169,5 @@ mod tests {
         assert_eq!(relaxed_header("B ", " Y\t\r\n\tZ  \r\n").replace("b ", "b"), "b:Y Z");
         assert_eq!(relaxed_body(" C \r\nD \t E\r\n\r\n\r\n"), " C\r\nD E\r\n");
         assert_eq!(relaxed_body("\r\n\r\n"), "");
-    }
-
-    #[test]
-    fn a_key_that_is_none_is_refused_with_what_to_write() {
-        let config = |key: &str| Dkim {
-            domain: "example.org".to_owned(),
-            selector: "s1".to_owned(),
-            key: crate::secret::Secret::new(key),
-        };
-        let error = Signer::new(&config("hunter2")).unwrap_err().to_string();
-        assert!(error.contains("write PEM") && !error.contains("hunter2"), "{error}");
     }
 }

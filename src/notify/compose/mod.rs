@@ -25,7 +25,7 @@ use self::{
 };
 use super::{plan::News, recipient::Directory, relay::Outgoing};
 use crate::{
-    config::{Config, Email},
+    config::{Config, Email, signing::BadKey},
     domain::{
         IncidentId, SubscriberId,
         event::Event,
@@ -62,8 +62,8 @@ pub enum ComposeError {
     #[error(transparent)]
     Words(#[from] CatalogError),
     /// The key to sign with.
-    #[error(transparent)]
-    Dkim(#[from] dkim::KeyError),
+    #[error("`email.dkim.key`: {0}")]
+    Dkim(#[from] BadKey),
     /// An address or a header that cannot be written.
     #[error("a mail could not be put together: {0}")]
     Mail(String),
