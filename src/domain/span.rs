@@ -57,7 +57,8 @@ impl Tally {
         let mut covered = 0;
         for span in spans {
             let ms = length(span.from.max(from), span.to.unwrap_or(to).min(to));
-            if ms == 0 {
+            let is_beginning = span.to.is_none() && span.from == to;
+            if ms == 0 && !is_beginning {
                 continue;
             }
             covered += ms;

@@ -232,6 +232,23 @@ fn asset(stem: &str, extension: &str, bytes: Vec<u8>) -> Asset {
 /// How long a statement about the present stands before it is made anew, in seconds.
 pub const SLOT_S: i64 = 300;
 
+/// The same while something is going on or has only begun, in seconds: a minute is as exact as the
+/// pages are.
+pub const LIVE_SLOT_S: i64 = 60;
+
+/// When the slot of `now` began, for what is going on.
+#[must_use]
+pub fn live_slot(now: Timestamp) -> Timestamp {
+    let seconds = now.as_second().div_euclid(LIVE_SLOT_S) * LIVE_SLOT_S;
+    Timestamp::from_second(seconds).unwrap_or(now)
+}
+
+/// The beginning of the next slot, for what is going on.
+#[must_use]
+pub fn next_live_slot(now: Timestamp) -> Timestamp {
+    later(live_slot(now), LIVE_SLOT_S)
+}
+
 /// When the slot of `now` began: what is said about the present is said as of then, or as of the
 /// last change since, so that the same facts give the same bytes all through the slot.
 #[must_use]

@@ -10,9 +10,9 @@ use jiff::{Timestamp, civil::Date};
 use crate::domain::{IncidentId, ServiceId, archive::Head};
 
 use super::{
-    context::{Context, slot},
+    context::Context,
     key::Key,
-    snapshot::{Facts, Snapshot},
+    snapshot::{Facts, Pace, Snapshot},
     view::history::{month_name, months},
 };
 
@@ -144,8 +144,8 @@ pub fn heads_key(heads: &[Head]) -> Key {
 /// Every file of the site but the operator's own, in the order of publishing.
 #[must_use]
 pub fn plan(snapshot: &Snapshot<'_>) -> Vec<Planned> {
-    let Snapshot { context, facts, now, .. } = *snapshot;
-    let mut plan = Plan { files: Vec::with_capacity(facts.heads.len() * 2 + 100), key: context.key, slot: slot(now) };
+    let Snapshot { context, facts, .. } = *snapshot;
+    let mut plan = Plan { files: Vec::with_capacity(facts.heads.len() * 2 + 100), key: context.key };
     for name in context.assets.keys() {
         let path = context.asset(name).to_owned();
         plan.add(path, Order::Asset, Key::default(), What::Asset(name));
@@ -160,7 +160,7 @@ pub fn plan(snapshot: &Snapshot<'_>) -> Vec<Planned> {
     for (id, touched) in touched.iter().filter(|(id, _)| context.service(id).is_none()) {
         plan.retired(id, touched.key);
     }
-    plan.incidents(facts);
+    plan.incidents(snapshot);
     plan.months(snapshot);
     plan.whole(snapshot);
     let mut files = plan.files;
@@ -191,7 +191,6 @@ fn by_service(facts: &Facts) -> BTreeMap<ServiceId, Touched> {
 struct Plan {
     files: Vec<Planned>,
     key: Key,
-    slot: Timestamp,
 }
 
 impl Plan {
@@ -218,14 +217,15 @@ impl Plan {
         let now = facts.services.get(id);
         let status = Key::of(now.map(|now| (now.status, now.since.as_millisecond())));
         // What it needs is linked by name; whether that is in trouble is said on the first page.
-        let whole = touched.key.and((spans.0, status.0, self.slot.as_second()));
+        let slot = snapshot.slot(snapshot.pace_of(id)).as_second();
+        let whole = touched.key.and((spans.0, status.0, slot));
         let whole = whole.and(now.map(|now| (now.checks_up, now.checks_known)));
         self.add(format!("services/{id}/index.html"), Order::Page, whole, What::Service(id.clone()));
         self.feeds(id, touched.key);
         self.add(format!("services/{id}/outages.csv"), Order::Feed, spans, What::Outages(id.clone()));
         let badge = |name: &str| format!("badge/{id}/{name}");
         let own = || Some(id.clone());
-        let uptime = spans.and(self.slot.as_second());
+        let uptime = spans.and(slot);
         self.add(badge("status.svg"), Order::Feed, status, What::Badge(own(), BadgeKind::Status));
         self.add(badge("shields.json"), Order::Feed, status, What::Badge(own(), BadgeKind::Shields));
         self.add(badge("uptime-90d.svg"), Order::Feed, uptime, What::Badge(own(), BadgeKind::Uptime));
@@ -244,7 +244,9 @@ impl Plan {
         }
     }
 
-    fn incidents(&mut self, facts: &Facts) {
+    fn incidents(&mut self, snapshot: &Snapshot<'_>) {
+        let facts = snapshot.facts;
+        let slot = snapshot.slot(Pace::Live).as_second();
         // An id that an incident has for itself is never an alias of another.
         let own: BTreeSet<&IncidentId> = facts.heads.iter().map(|head| &head.id).collect();
         let mut aliases: BTreeSet<&IncidentId> = BTreeSet::new();
@@ -252,7 +254,7 @@ impl Plan {
             let id = &head.id;
             let mut key = Key::of((id.as_str(), head.version));
             if head.status.is_open() {
-                key = key.and(self.slot.as_second());
+                key = key.and(slot);
             }
             let page = format!("incidents/{id}/index.html");
             if head.withdrawn {
@@ -308,14 +310,15 @@ impl Plan {
             services = services.and(now);
             spans = spans.and(spans_key(facts, &service.id).0);
         }
-        let present = heads_key.and((services.0, self.slot.as_second()));
+        let slot = snapshot.slot(snapshot.pace()).as_second();
+        let present = heads_key.and((services.0, slot));
         self.add("index.html", Order::Index, present.and(spans.0), What::Index);
         for (name, kind) in [
             ("status.svg", BadgeKind::Status),
             ("shields.json", BadgeKind::Shields),
             ("uptime-90d.svg", BadgeKind::Uptime),
         ] {
-            let key = if kind == BadgeKind::Uptime { spans.and(self.slot.as_second()) } else { services };
+            let key = if kind == BadgeKind::Uptime { spans.and(slot) } else { services };
             self.add(format!("badge/overall/{name}"), Order::Feed, key, What::Badge(None, kind));
         }
         for (name, document) in [

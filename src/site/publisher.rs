@@ -19,7 +19,7 @@ use crate::{
 
 use super::{
     catalog::CatalogError,
-    context::{Context, next_slot},
+    context::Context,
     days::Days,
     defaults::OverrideError,
     feeds::Authority,
@@ -200,7 +200,8 @@ impl Publisher {
         let outcome = Work { output, now, manifest: &mut manifest }.bring_up_to_date(&snapshot)?;
         manifest.save(output).map_err(unusable)?;
         let soonest = manifest.files.values().filter_map(|entry| entry.until).filter(|until| *until > now).min();
-        self.renew_at = Some(soonest.map_or(next_slot(now), |until| until.min(next_slot(now))));
+        let renewal = snapshot.renew_at();
+        self.renew_at = Some(soonest.map_or(renewal, |until| until.min(renewal)));
         self.manifest = Some(manifest);
         Ok(outcome)
     }

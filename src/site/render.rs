@@ -188,7 +188,10 @@ impl<'a> Renderer<'a> {
         let words = &context.words;
         let label = service.map_or(context.site.title.as_str(), |id| context.names.get(id));
         if kind == BadgeKind::Uptime {
-            let tally = |id: &ServiceId| days::window(facts.spans(id), 90, slot(self.snapshot.now));
+            let tally = |id: &ServiceId| {
+                let pace = if service.is_some() { self.snapshot.pace_of(id) } else { self.snapshot.pace() };
+                days::window(facts.spans(id), 90, self.snapshot.slot(pace))
+            };
             // Of the whole: of all services' time together.
             let tally = service.map_or_else(
                 || context.rules.services.iter().map(|service| tally(&service.id)).fold(Tally::default(), sum),

@@ -18,11 +18,12 @@ use crate::domain::{
     archive::{Archive, ArchiveError, Head, LatencyPoint, ServiceNow},
     event::Event,
     incident::Incident,
+    service::Service,
     span::Span,
 };
 
 use super::{
-    context::{Context, slot},
+    context::{Context, live_slot, next_live_slot, next_slot, slot},
     days::Days,
     feeds::select,
     key::Key,
@@ -36,6 +37,18 @@ const NEWEST: usize = 60;
 pub const LATENCY_DAYS: i64 = 30;
 /// in buckets of so many hours.
 pub const LATENCY_HOURS: i64 = 4;
+
+/// A service counts as new for so many seconds: its uptime changes by the minute.
+const NEW_S: i64 = 900;
+
+/// How often what a page says of the present is made anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// Nothing is going on.
+    Calm,
+    /// Something is, and people look at how long it lasts.
+    Live,
+}
 
 /// What a list says about an incident.
 #[derive(Clone, Debug)]
@@ -155,8 +168,47 @@ pub struct Snapshot<'a> {
 impl<'a> Snapshot<'a> {
     /// As of when the present is stated on a page whose facts last changed at `changed_at`.
     #[must_use]
-    pub fn stated_at(&self, changed_at: Option<Timestamp>) -> Timestamp {
-        changed_at.unwrap_or(Timestamp::MIN).max(slot(self.now)).min(self.now)
+    pub fn stated_at(&self, changed_at: Option<Timestamp>, pace: Pace) -> Timestamp {
+        changed_at.unwrap_or(Timestamp::MIN).max(self.slot(pace)).min(self.now)
+    }
+
+    /// When the present slot of a page began.
+    #[must_use]
+    pub fn slot(&self, pace: Pace) -> Timestamp {
+        match pace {
+            Pace::Calm => slot(self.now),
+            Pace::Live => live_slot(self.now),
+        }
+    }
+
+    /// The pace of a service's page: live while it is in trouble, or new.
+    #[must_use]
+    pub fn pace_of(&self, service: &ServiceId) -> Pace {
+        let is_new = self.facts.spans(service).first().is_some_and(|span| {
+            self.now.as_second().saturating_sub(span.from.as_second()) < NEW_S
+        });
+        if is_new || self.facts.status(service).is_trouble() { Pace::Live } else { Pace::Calm }
+    }
+
+    /// The pace of what shows all services: that of the liveliest, or of an open incident.
+    #[must_use]
+    pub fn pace(&self) -> Pace {
+        let is_live = |service: &Arc<Service>| self.pace_of(&service.id) == Pace::Live;
+        let is_open = |incident: &Incident| incident.is_open() && !incident.withdrawn;
+        if self.facts.incidents.values().any(is_open) || self.context.rules.services.iter().any(is_live) {
+            Pace::Live
+        } else {
+            Pace::Calm
+        }
+    }
+
+    /// When pages that state the present are to be made anew.
+    #[must_use]
+    pub fn renew_at(&self) -> Timestamp {
+        match self.pace() {
+            Pace::Calm => next_slot(self.now),
+            Pace::Live => next_live_slot(self.now),
+        }
     }
 
     /// When the newest thing happened to a service, as far as is known.

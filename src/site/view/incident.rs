@@ -13,7 +13,7 @@ use crate::domain::{
 };
 
 use super::{Base, Page, State, When, Word, base, html, incident_class, promise, same_day, state, word};
-use crate::site::{context::Context, markdown, snapshot::Snapshot};
+use crate::site::{context::Context, markdown, snapshot::{Pace, Snapshot}};
 
 /// An incident's page.
 #[derive(Debug, Serialize)]
@@ -70,7 +70,7 @@ pub fn incident(snapshot: &Snapshot<'_>, incident: &Incident) -> IncidentPage {
     let context = snapshot.context;
     let (words, zone) = (&context.words, context.zone());
     let is_open = incident.is_open();
-    let stated_at = snapshot.stated_at(changed_at(incident));
+    let stated_at = snapshot.stated_at(changed_at(incident), Pace::Live);
     // Who reads of a thing of the past must be told its dates; what is going on is told by the clock.
     let near = if is_open { stated_at } else { incident.started_at };
     let title = words.incident_title(incident, &context.names);
@@ -144,9 +144,9 @@ fn figures(context: &Context, incident: &Incident, stated_at: Timestamp) -> Vec<
     };
     let was_seen = incident.origin == Origin::Automatic || incident.affected.iter().any(|part| part.seen_failing);
     let noticed = if was_seen {
-        words.between(incident.started_at, incident.noticed_at)
+        plain("incident.noticed_after", words.between(incident.started_at, incident.noticed_at))
     } else {
-        label("incident.noticed_unknown")
+        plain("incident.noticed", label("incident.noticed_unknown"))
     };
     let first = incident.updates.iter().filter(|update| !update.withdrawn).map(|update| update.at).min();
     let first = match first {
@@ -157,7 +157,7 @@ fn figures(context: &Context, incident: &Incident, stated_at: Timestamp) -> Vec<
     vec![
         Figure { label: label("incident.began"), value: began, iso: incident.started_at.to_string() },
         lasted,
-        plain("incident.noticed_after", noticed),
+        noticed,
         plain("incident.first_word_after", first),
     ]
 }

@@ -111,7 +111,7 @@ pub fn index(snapshot: &Snapshot<'_>) -> Result<Index, ArchiveError> {
     let Snapshot { context, facts, now, days, .. } = *snapshot;
     let words = &context.words;
     let newest = facts.events.first().map(|event| event.recorded_at);
-    let stated_at = snapshot.stated_at(newest.max(facts.services.values().map(|now| now.since).max()));
+    let stated_at = snapshot.stated_at(newest.max(facts.services.values().map(|now| now.since).max()), snapshot.pace());
     let statuses: Vec<(&str, ServiceStatus)> =
         context.rules.services.iter().map(|service| (service.name.as_str(), facts.status(&service.id))).collect();
     let overall = overall(snapshot);
@@ -223,7 +223,7 @@ pub fn bars(snapshot: &Snapshot<'_>, service: &Service, days: &Days, all: bool) 
     let words = &snapshot.context.words;
     let spans = snapshot.facts.spans(&service.id);
     // Today ends where the page's statement stands, so that the same facts give the same bars.
-    let stated_at = snapshot.stated_at(snapshot.changed_at(&service.id));
+    let stated_at = snapshot.stated_at(snapshot.changed_at(&service.id), snapshot.pace());
     let mut days = days.clone();
     if let Some(end) = days.bounds.last_mut() {
         *end = stated_at;

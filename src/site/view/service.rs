@@ -76,7 +76,7 @@ pub fn service(snapshot: &Snapshot<'_>, service: &Service) -> Result<ServicePage
     let context = snapshot.context;
     let (words, zone) = (&context.words, context.zone());
     let status = snapshot.facts.status(&service.id);
-    let stated_at = snapshot.stated_at(snapshot.changed_at(&service.id));
+    let stated_at = snapshot.stated_at(snapshot.changed_at(&service.id), snapshot.pace_of(&service.id));
     let path = format!("services/{}/", service.id);
     let page = Page {
         path: &path,
