@@ -118,6 +118,9 @@ struct Open {
 
 /// An answer that has not moved for so long may be cut for a newcomer's sake.
 const STUCK: Duration = Duration::from_secs(2);
+/// Who came less than this ago is not yet called silent when descriptors, and not places, are short:
+/// there may be so few connections that the oldest is also the newest.
+const FRESH: Duration = Duration::from_millis(100);
 
 impl Connections {
     pub(super) fn new(limits: Limits) -> Self {
@@ -153,8 +156,11 @@ impl Connections {
     }
 
     /// Closes the most silent connection, if there is one to spare.
-    pub(super) fn make_room(&self) -> bool {
-        self.open().make_room(Instant::now(), |_| true).is_some()
+    pub(super) fn make_room(&self) {
+        let now = Instant::now();
+        let settled = |connection: &Connection| now.saturating_duration_since(connection.activity().since) >= FRESH;
+        // With nobody to spare, time will make somebody so.
+        let _ = self.open().make_room(now, settled);
     }
 
     /// The connection is closed; its place is free.
