@@ -1,4 +1,5 @@
 //! The site as it lies on the disk.
 
+mod pages;
 mod publishing;
 pub mod scene;

@@ -24,6 +24,11 @@ fn a_look_at_the_pages() {
     build(&scene::outage(home.path()), &folder.join("outage"), at(scene::NOW));
     build(&scene::written_up(home.path()), &folder.join("over"), at("2026-12-03T10:00:00Z"));
     build(&scene::hostile(home.path()), &folder.join("hostile"), at(scene::NOW));
+    let mut mirrored = scene::outage(home.path());
+    let templates = home.path().join("mirrored");
+    fsio::write(&templates.join("i18n/en.toml"), b"[style]\ndirection = \"rtl\"").unwrap();
+    mirrored.config.site.templates = Some(templates);
+    build(&mirrored, &folder.join("mirrored"), at(scene::NOW));
 }
 
 #[test]
@@ -45,7 +50,7 @@ fn a_build_into_an_empty_folder_gives_the_same_bytes_as_all_the_increments() {
         publisher.renew_at().unwrap()
     };
     let name = "2026-11-21-vm-host-1";
-    for step in 0..60 {
+    for step in 0..32 {
         let what = match step {
             3 => {
                 scene.turn("vm-host-1", Down, now - 30.seconds());
