@@ -3,7 +3,7 @@
 use super::{Global, Outcome, load, output};
 use crate::{
     clock::{Clock, SystemClock},
-    site::Publisher,
+    site::{self, Publisher},
     store::Store,
 };
 
@@ -11,7 +11,9 @@ pub fn build(global: &Global) -> Outcome {
     let config = load(global)?.config;
     let now = SystemClock::new().wall();
     let _lock = Store::hold(&config.store)?;
-    Store::open(&config.store, now)?.set_services(&config.rules)?;
+    let mut store = Store::open(&config.store, now)?;
+    store.set_services(&config.rules)?;
+    store.mint(site::AUTHORITY, &site::authority(&config, now))?;
     let reader = Store::reader(&config.store)?;
     let published = Publisher::new(&config)?.publish(&reader, now)?;
     if !global.quiet {

@@ -30,6 +30,7 @@ use crate::{
     notify::operator::Desk,
     probe::Prober,
     schedule::Schedule,
+    site,
     store::{Store, StoreError},
     web::Metrics,
 };
@@ -113,6 +114,7 @@ pub fn open(config: &Config, clock: &dyn Clock) -> Result<Opened, DaemonError> {
     let lock = Store::hold(&config.store)?;
     let mut store = Store::open(&config.store, clock.wall())?;
     store.set_services(&config.rules)?;
+    store.mint(site::AUTHORITY, &site::authority(config, clock.wall()))?;
     let world = World::restore(seed()?, store.world()?.into_iter())?;
     Ok(Opened { lock, store, world })
 }
