@@ -184,9 +184,11 @@ impl<'a> Snapshot<'a> {
     /// The pace of a service's page: live while it is in trouble, or new.
     #[must_use]
     pub fn pace_of(&self, service: &ServiceId) -> Pace {
-        let is_new = self.facts.spans(service).first().is_some_and(|span| {
-            self.now.as_second().saturating_sub(span.from.as_second()) < NEW_S
-        });
+        let is_new = self
+            .facts
+            .spans(service)
+            .first()
+            .is_some_and(|span| self.now.as_second().saturating_sub(span.from.as_second()) < NEW_S);
         if is_new || self.facts.status(service).is_trouble() { Pace::Live } else { Pace::Calm }
     }
 

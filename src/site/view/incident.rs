@@ -13,7 +13,11 @@ use crate::domain::{
 };
 
 use super::{Base, Page, State, When, Word, base, html, incident_class, promise, same_day, state, word};
-use crate::site::{context::Context, markdown, snapshot::{Pace, Snapshot}};
+use crate::site::{
+    context::Context,
+    markdown,
+    snapshot::{Pace, Snapshot},
+};
 
 /// An incident's page.
 #[derive(Debug, Serialize)]
