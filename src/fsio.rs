@@ -28,6 +28,7 @@ impl Staged {
     ///
     /// # Errors
     /// As the file system says.
+    #[expect(clippy::disallowed_methods, reason = "the one place that may write")]
     pub fn write(target: &Path, bytes: &[u8]) -> io::Result<Self> {
         if let Some(folder) = target.parent() {
             fs::create_dir_all(folder)?;
@@ -59,6 +60,7 @@ impl Staged {
     ///
     /// # Errors
     /// As the file system says; the target is then as it was.
+    #[expect(clippy::disallowed_methods, reason = "the one place that may write")]
     pub fn commit(mut self) -> io::Result<()> {
         self.sync()?;
         fs::rename(&self.temporary, &self.target)?;
@@ -148,6 +150,7 @@ pub fn also_named(existing: &Path, name: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// As the file system says; the target is then as it was.
+#[expect(clippy::disallowed_methods, reason = "the one place that may write")]
 pub fn place(finished: &Path, target: &Path) -> io::Result<()> {
     fs::rename(finished, target)?;
     sync_folder(target.parent().unwrap_or(Path::new(".")))

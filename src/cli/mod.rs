@@ -173,8 +173,7 @@ fn listed(problems: &[Diagnostic]) -> String {
         text.push_str("\n\n");
     }
     let count = problems.len();
-    text.push_str(&format!("{count} {}", if count == 1 { "error" } else { "errors" }));
-    text
+    text + &format!("{count} {}", if count == 1 { "error" } else { "errors" })
 }
 
 /// Reads all notes as they are now, without waiting for a file to rest.

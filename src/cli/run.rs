@@ -16,7 +16,9 @@ pub fn run(global: &Global) -> Outcome {
         shutdown: CancellationToken::new(),
         announce: Box::new(move |lines| {
             if !quiet {
-                lines.iter().for_each(|line| super::output::say(line));
+                for line in lines {
+                    super::output::say(line);
+                }
             }
         }),
         signals: true,

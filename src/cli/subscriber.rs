@@ -151,7 +151,7 @@ pub fn subscriber(global: &Global, command: &Subscriber) -> Outcome {
                 confirmed_at: Some(now),
             };
             let is_new = store.add_subscriber(&new)?.is_new;
-            output::say(if !is_new { "known already: the choice is replaced" } else { "added" });
+            output::say(if is_new { "added" } else { "known already: the choice is replaced" });
             if config.email.is_none() {
                 output::say("note: without `[email]` in the config nobody can be written to");
             }
@@ -174,9 +174,9 @@ pub fn subscriber(global: &Global, command: &Subscriber) -> Outcome {
             };
             read.with_context(|| format!("{} cannot be read", file.display()))?;
             let complain = |errors: &[csv::LineError]| {
-                errors
-                    .iter()
-                    .for_each(|error| output::say(&format!("{}:{}: {}", file.display(), error.line, error.what)));
+                for error in errors {
+                    output::say(&format!("{}:{}: {}", file.display(), error.line, error.what));
+                }
             };
             let done = match csv::import(&mut store, &bytes, &config.rules, *skip_bad, now) {
                 Ok(done) => done,

@@ -227,7 +227,7 @@ impl Delivering {
             self.metrics.delivered(kind, now.saturating_sub(*before));
             *before = now;
         }
-        if let Ok(Ok(pending)) = work.ask_queue(|queue| queue.outbox_pending()).await {
+        if let Ok(Ok(pending)) = work.ask_queue(Store::outbox_pending).await {
             self.metrics.outbox_pending(usize::try_from(pending).unwrap_or(usize::MAX));
         }
     }
@@ -241,7 +241,7 @@ pub async fn drain(config: &Arc<Config>, clock: &Arc<dyn Clock>, until: Timestam
     let stop = CancellationToken::new();
     let Some(work) = start(config, clock, Desk::new(), &stop).await? else { return Ok(()) };
     loop {
-        let waits_until = work.ask_queue(|queue| queue.next_due()).await??;
+        let waits_until = work.ask_queue(Store::next_due).await??;
         if waits_until.is_none_or(|at| at > until) || clock.wall() >= until {
             break;
         }

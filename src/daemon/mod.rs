@@ -82,6 +82,9 @@ pub enum DaemonError {
     },
 }
 
+/// What is done with the lines that say what was started.
+pub type Announce = Box<dyn Fn(&[String]) + Send + Sync>;
+
 /// How to run.
 pub struct Options {
     /// The configuration, as loaded.
@@ -91,7 +94,7 @@ pub struct Options {
     /// Ends the daemon.
     pub shutdown: CancellationToken,
     /// Is given the lines that say what was started.
-    pub announce: Box<dyn Fn(&[String]) + Send + Sync>,
+    pub announce: Announce,
     /// Whether to listen to SIGTERM, SIGINT and SIGHUP.
     pub signals: bool,
 }

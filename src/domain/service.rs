@@ -51,9 +51,9 @@ pub struct IncidentRules {
 impl Default for IncidentRules {
     fn default() -> Self {
         Self {
-            merge_window: Duration::from_secs(60),
+            merge_window: Duration::from_mins(1),
             gather: Duration::from_secs(10),
-            reopen_window: Duration::from_secs(600),
+            reopen_window: Duration::from_mins(10),
             auto_resolve: true,
             settle: Duration::from_secs(30),
         }
