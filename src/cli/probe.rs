@@ -102,7 +102,6 @@ pub fn probe(global: &Global, args: &Probe) -> Outcome {
                 .collect();
             let said = match &row.detail {
                 Some(detail) if row.said.is_empty() => detail.clone(),
-                Some(detail) if detail.to_lowercase().contains(&row.said.to_lowercase()) => row.said.clone(),
                 Some(detail) => format!("{} ({detail})", row.said),
                 None => row.said.clone(),
             };

@@ -82,14 +82,10 @@ fn service(
     let id = ServiceId::new(name).ok();
     if !id.as_ref().is_some_and(|id| known.services.contains(id)) {
         let near = hint::nearest(name, known.services.iter().map(ServiceId::as_str));
-        let is_typo = near.is_some();
         let hint = near.map_or_else(String::new, |near| format!("did you mean `{near}`?"));
         let message = format!("there is no service `{name}`");
         if is_over && id.is_some() {
-            // One that is like no other was a service once; that needs no word.
-            if is_typo {
-                reader.warning(span, message, hint);
-            }
+            reader.warning(span, message, hint);
         } else {
             reader.error(span, message, hint);
         }

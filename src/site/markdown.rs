@@ -12,13 +12,19 @@ use url::Url;
 use super::templates::escape;
 use crate::untrusted;
 
-/// Headings begin below those of our own pages.
+/// Headings begin below those of a postmortem's parts.
 const TOP_HEADING: usize = 4;
 
 /// `text` as HTML blocks. Raw HTML in it is shown as text, an image as its description, a link
 /// that may not be followed as its words; its topmost heading becomes an `h4`.
 #[must_use]
 pub fn to_html(text: &str) -> String {
+    to_html_under(text, TOP_HEADING - 1)
+}
+
+/// [`to_html`] for a place under a heading of level `above`: no level is left out.
+#[must_use]
+pub fn to_html_under(text: &str, above: usize) -> String {
     let events: Vec<Event<'_>> = Parser::new_ext(text, Options::empty()).collect();
     let top = events.iter().filter_map(heading).min().unwrap_or(1);
     // For each link that is open: whether it is written.
@@ -36,10 +42,10 @@ pub fn to_html(text: &str) -> String {
         }
         Event::End(TagEnd::Link) => links.pop().unwrap_or(false).then(|| Event::InlineHtml("</a>".into())),
         Event::Start(Tag::Heading { level, .. }) => {
-            let level = moved(level, top);
+            let level = moved(level, top, above);
             Some(Event::Start(Tag::Heading { level, id: None, classes: Vec::new(), attrs: Vec::new() }))
         }
-        Event::End(TagEnd::Heading(level)) => Some(Event::End(TagEnd::Heading(moved(level, top)))),
+        Event::End(TagEnd::Heading(level)) => Some(Event::End(TagEnd::Heading(moved(level, top, above)))),
         // The word after the fence would become a class.
         Event::Start(Tag::CodeBlock(_)) => Some(Event::Start(Tag::CodeBlock(pulldown_cmark::CodeBlockKind::Indented))),
         other => Some(other),
@@ -64,8 +70,8 @@ fn number(level: HeadingLevel) -> usize {
     }
 }
 
-fn moved(level: HeadingLevel, top: usize) -> HeadingLevel {
-    let wanted = (number(level).saturating_sub(top) + TOP_HEADING).min(6);
+fn moved(level: HeadingLevel, top: usize, above: usize) -> HeadingLevel {
+    let wanted = (number(level).saturating_sub(top) + above + 1).min(6);
     HeadingLevel::try_from(wanted).unwrap_or(HeadingLevel::H6)
 }
 

@@ -64,14 +64,14 @@ async fn play(global: &Global, args: &Demo, folder: PathBuf) -> anyhow::Result<(
     let clock = Arc::new(SystemClock::new());
     subscribe(&loaded.config, &*clock)?;
     if !global.quiet {
-        output::print(&format!(
+        output::say(&format!(
             "A status page of four sample services that fail and recover by script:\n\n  \
              site   http://{listen}/\n  mails  {}\n  all    {}\n\n\
              In a few seconds the API fails, then recovers; then the database takes the API down with it; then the\n\
              website is slow. Five real outages of other people are in the history. Ctrl-C ends it.\n",
             folder.join("mails").display(),
             folder.display(),
-        ))?;
+        ));
     }
     if let Some(seconds) = args.seconds {
         let shutdown = shutdown.clone();

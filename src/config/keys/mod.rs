@@ -277,20 +277,9 @@ pub static SUBSCRIPTIONS: Scope = Scope::new(
     "`[subscriptions]`",
     "How people ask for news.",
     &[
-        Key::new(
-            "enabled",
-            Type::Bool,
-            "true",
-            "Whether the public can subscribe; this version has no form for it yet.",
-        )
-        .or("true"),
-        Key::new(
-            "confirm_within",
-            Type::Duration("5m", "30d"),
-            r#""48h""#,
-            "How long a confirmation link will be good, once there are any.",
-        )
-        .or(r#""48h""#),
+        Key::new("enabled", Type::Bool, "true", "Whether the public can subscribe.").or("true"),
+        Key::new("confirm_within", Type::Duration("5m", "30d"), r#""48h""#, "How long a confirmation link is good.")
+            .or(r#""48h""#),
         Key::new("webhooks", Type::Bool, "false", "Whether the public can have webhooks called.")
             .or("false")
             .later("`webhooks` is read, but this version lets nobody subscribe a webhook"),

@@ -265,7 +265,7 @@ fn word(context: &Context, update: &Update, impact: Impact, near: Timestamp) -> 
         status: words.incident_status(update.status).to_owned(),
         class: incident_class(update.status, impact),
         at: When::new(words.moment_near(update.at, near, zone), update.at),
-        text: html(markdown::to_html(words.local(&update.text))),
+        text: html(markdown::to_html_under(words.local(&update.text), 2)),
         changed,
     }
 }

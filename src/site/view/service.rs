@@ -65,7 +65,7 @@ struct LatencyView {
 struct Dated {
     day: String,
     iso: String,
-    line: history::Line,
+    lines: Vec<history::Line>,
 }
 
 /// A service's page as of now.
@@ -186,11 +186,13 @@ fn open(snapshot: &Snapshot<'_>, service: &ServiceId) -> Vec<Link> {
 
 fn incidents(snapshot: &Snapshot<'_>, service: &ServiceId) -> Result<Vec<Dated>, ArchiveError> {
     let context = snapshot.context;
-    let mut listed = Vec::new();
+    let mut listed: Vec<Dated> = Vec::new();
     for head in snapshot.heads_of(service).take(LISTED) {
-        if let Some(line) = history::line(snapshot, head)? {
-            let date = days::date(head.started_at, context.zone());
-            listed.push(Dated { day: context.words.date(date), iso: date.to_string(), line });
+        let Some(line) = history::line(snapshot, head)? else { continue };
+        let date = days::date(head.started_at, context.zone());
+        match listed.last_mut() {
+            Some(day) if day.iso == date.to_string() => day.lines.push(line),
+            _ => listed.push(Dated { day: context.words.date(date), iso: date.to_string(), lines: vec![line] }),
         }
     }
     Ok(listed)
