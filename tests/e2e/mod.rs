@@ -11,7 +11,9 @@ mod demo;
 mod faults;
 mod notes;
 mod outage;
+mod pages;
 mod reload;
+mod stage;
 
 /// Nothing here should take longer.
 pub const SOON: Duration = Duration::from_secs(30);

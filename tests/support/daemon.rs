@@ -14,9 +14,10 @@ use super::http;
 pub const WATCHBELL: &str = env!("CARGO_BIN_EXE_watchbell");
 
 /// A new folder on the disk of the checkout (a temporary one may be in memory, where the store
-/// refuses to live).
+/// refuses to live). With `WATCHBELL_KEEP` in the environment it stays, to be looked at.
 pub fn folder() -> tempfile::TempDir {
-    tempfile::Builder::new().prefix("e2e").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
+    let keep = std::env::var_os("WATCHBELL_KEEP").is_some();
+    tempfile::Builder::new().prefix("e2e").disable_cleanup(keep).tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
 }
 
 /// An address of loopback that was free a moment ago.
