@@ -26,6 +26,9 @@ use super::{
 };
 use crate::domain::{EventId, SubscriberId, event::Event, id::DeliveryId};
 
+#[cfg(test)]
+mod tests;
+
 /// How many rounds of claims one poll makes when all of them need nothing sent.
 const ROUNDS: usize = 32;
 /// A refusal for good waits this long for others of its event, which may show that we are at fault.
@@ -96,6 +99,8 @@ pub struct Outbox {
     rate: Rate,
     gate: Gate,
     flights: BTreeMap<DeliveryId, Flight>,
+    /// Composed and counted among the flights, but not given out yet: the ledger failed meanwhile.
+    ready: Vec<Outgoing>,
     doubts: Vec<Doubt>,
     tallies: BTreeMap<EventId, Tally>,
     settled: Vec<Settled>,
@@ -116,6 +121,7 @@ impl Outbox {
             rate: Rate::new(per_second, connections),
             gate: Gate::default(),
             flights: BTreeMap::new(),
+            ready: Vec::new(),
             doubts: Vec::new(),
             tallies: BTreeMap::new(),
             settled: Vec::new(),
@@ -172,7 +178,6 @@ impl Outbox {
     pub fn poll(&mut self, ledger: &mut dyn Ledger, now: Timestamp) -> Result<Vec<Outgoing>, LedgerError> {
         self.confirm_doubts(ledger, false, now)?;
         self.flush(ledger, now)?;
-        let mut outgoing = Vec::new();
         let mut is_drained = false;
         for _ in 0..ROUNDS {
             let free = self.connections.saturating_sub(self.flights.len());
@@ -186,7 +191,8 @@ impl Outbox {
                 break;
             }
             for lane in lanes {
-                outgoing.extend(self.take(ledger, &lane, now));
+                let message = self.take(ledger, &lane, now);
+                self.ready.extend(message);
             }
             self.flush(ledger, now)?;
         }
@@ -195,7 +201,7 @@ impl Outbox {
             self.flush(ledger, now)?;
         }
         self.wake_at = self.next_wake(ledger, is_drained, now)?;
-        Ok(outgoing)
+        Ok(std::mem::take(&mut self.ready))
     }
 
     /// Learns how a message ended. It is written down by the next [`Outbox::poll`] or
@@ -347,11 +353,12 @@ impl Outbox {
     /// for long, or all of them once the queue `is_drained`.
     fn confirm_doubts(&mut self, ledger: &mut dyn Ledger, is_drained: bool, now: Timestamp) -> Result<(), LedgerError> {
         let is_ripe = |doubt: &Doubt| is_drained || later(doubt.since, DOUBT) <= now;
-        let (ripe, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.doubts).into_iter().partition(is_ripe);
-        self.doubts = kept;
-        for doubt in ripe {
-            let Doubt { flight, reply, is_gone, .. } = doubt;
-            if ledger.refused(&flight.subscriber, is_gone, now)? {
+        // One at a time: what the ledger could not note stays in doubt.
+        while let Some(at) = self.doubts.iter().position(is_ripe) {
+            let Some(doubt) = self.doubts.get(at) else { break };
+            let is_suspended = ledger.refused(&doubt.flight.subscriber, doubt.is_gone, now)?;
+            let Doubt { flight, reply, .. } = self.doubts.remove(at);
+            if is_suspended {
                 tracing::info!(subscriber = %flight.subscriber, reply, "a subscriber is suspended");
             }
             self.fail(&flight, &reply);
