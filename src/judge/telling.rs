@@ -125,7 +125,12 @@ impl Turn<'_> {
         let view = IncidentView::from(&case.incident);
         let mine = |event: &&mut Event| event.update.as_ref().is_some_and(|told| told.id == update.id);
         let Some(event) = case.unsealed.iter_mut().filter(|event| event.seals_at > self.at).find(mine) else { return };
-        event.notify = update.notify && !update.withdrawn && !case.is_silenced;
+        event.notify = match event.kind {
+            EventKind::Updated => update.notify && !update.withdrawn && !case.is_silenced,
+            // That it began or ended remains true without the word that came with it.
+            _ if update.withdrawn => event.notify,
+            _ => update.notify && !case.is_silenced,
+        };
         event.at = if event.kind == EventKind::Updated { update.at } else { event.at };
         event.view = view;
         event.update = Some(update.clone());

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use crate::{
     domain::{
-        Impact, IncidentStatus, ServiceStatus,
+        Impact, IncidentId, IncidentStatus, ServiceStatus,
         event::EventKind,
         incident::{Origin, Update},
         note::{Note, NoteUpdate, Postmortem},
         text::LocalText,
     },
-    judge::{Input, Reason, notes::match_updates, story::*},
+    judge::{Input, Reason, Step, notes::match_updates, story::*},
 };
 
 const DAY: i64 = 86_400;
@@ -88,6 +88,39 @@ fn an_update_is_told_once_with_the_text_that_rested() {
     assert_eq!((step.events.len(), step.amended.len()), (0, 0), "told ones are corrected on pages alone");
     assert_eq!(step.incidents[0].updates[0].changed_at, at(200));
     assert_eq!(step.incidents[0].updates[0].at, at(100));
+}
+
+#[test]
+fn a_file_that_says_nothing_yet_opens_nothing() {
+    let mut story = Story::of(&["legacy:"]);
+    assert_eq!(story.note(&Note::blank(IncidentId::new("x").unwrap())), Step::default());
+    assert!(story.told().is_empty());
+}
+
+#[test]
+fn a_text_removed_while_nobody_looked_is_withdrawn() {
+    let mut story = Story::of(&["api"]);
+    story.target("api", DOWN).run_to(60);
+    let id = story.the_incident().id.clone();
+    let mut word = Note::blank(id);
+    word.updates = vec![update("Wrong.")];
+    story.note(&word);
+    word.updates.clear();
+    story.note(&word);
+    assert!(story.the_incident().updates[0].withdrawn);
+}
+
+#[test]
+fn an_opening_whose_first_word_is_removed_is_told_all_the_same() {
+    let mut story = Story::of(&["legacy:"]);
+    let mut word = by_hand();
+    word.updates = vec![update("Wrong window.")];
+    let step = story.note(&word);
+    assert!(step.events[0].notify);
+    word.updates.clear();
+    let step = story.note(&word);
+    let opened = &step.amended[0];
+    assert!(opened.notify && opened.update.as_ref().is_some_and(|update| update.withdrawn), "{opened:?}");
 }
 
 #[test]

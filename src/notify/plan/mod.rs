@@ -129,6 +129,8 @@ pub enum DropReason {
     AlreadyTold,
     /// It was taken off the site before they heard of it.
     Withdrawn,
+    /// The operator took it back, or told nobody, before it was sealed.
+    TakenBack,
 }
 
 impl DropReason {
@@ -143,6 +145,7 @@ impl DropReason {
             Self::TooShort => "too_short",
             Self::AlreadyTold => "already_told",
             Self::Withdrawn => "withdrawn",
+            Self::TakenBack => "taken_back",
         }
     }
 }
@@ -276,6 +279,9 @@ impl Planner<'_> {
 
     /// Why an event is not for this recipient, who believes `belief` by then.
     fn drop_reason(&self, event: &Event, belief: Belief) -> Option<DropReason> {
+        if !event.notify {
+            return Some(DropReason::TakenBack);
+        }
         if self.recipient.concerned(event).next().is_none() {
             return Some(DropReason::NotTheirs);
         }

@@ -45,6 +45,13 @@ fn what_is_not_sealed_waits_and_so_does_what_comes_after_it() {
 }
 
 #[test]
+fn what_was_taken_back_while_it_was_claimed_is_not_told() {
+    let mut story = Story::opens(0, &["api"]);
+    story.says(5, IncidentStatus::Identified, "Found.").notify = false;
+    assert_eq!(short(&story.lane(&subscriber(&[]), &[0], &[1]), 40), ["taken_back"]);
+}
+
+#[test]
 fn an_outage_that_came_and_went_unseen_is_one_message() {
     let mut story = Story::opens(0, &["api"]);
     story.joins(5, "website");

@@ -21,6 +21,8 @@ use crate::{
     untrusted,
 };
 
+/// Why what an operator took back before it was sealed is not told; it may be told again.
+const TAKEN_BACK: &str = "taken back";
 /// For so long is what this version cannot read left alone.
 const UNKNOWN_MS: i64 = 3_600_000;
 
@@ -80,12 +82,17 @@ pub(in crate::store) fn amended(tx: &Connection, event: &Event) -> rusqlite::Res
              WHERE event = ?1 AND state = 'queued' AND attempts = 0 AND not_before < ?2",
         )?
         .execute((event.id.as_bytes(), At(event.seals_at)))?;
+        // An update that was removed and then written again is told after all.
+        tx.prepare_cached(
+            "UPDATE delivery SET state = 'queued', not_before = ?2, done_at = NULL, reply = NULL
+             WHERE event = ?1 AND state = 'dropped' AND reply = ?3",
+        )?
+        .execute((event.id.as_bytes(), At(event.seals_at), TAKEN_BACK))?;
     } else {
         tx.prepare_cached(
-            "UPDATE delivery SET state = 'dropped', done_at = ?2, reply = 'taken back'
-             WHERE event = ?1 AND state = 'queued'",
+            "UPDATE delivery SET state = 'dropped', done_at = ?2, reply = ?3 WHERE event = ?1 AND state = 'queued'",
         )?
-        .execute((event.id.as_bytes(), At(event.recorded_at)))?;
+        .execute((event.id.as_bytes(), At(event.recorded_at), TAKEN_BACK))?;
     }
     Ok(())
 }

@@ -136,6 +136,21 @@ fn an_amended_event_reaches_those_whom_it_now_concerns_once() {
 }
 
 #[test]
+fn an_update_taken_back_and_written_again_is_told_once() {
+    let (_folder, mut store) = store();
+    store.add_subscriber(&subscriber(1, &[])).unwrap();
+    store.commit(&commit(&[&api()], &[&opened(&api())])).unwrap();
+    for notify in [false, true] {
+        let amended = Event { notify, seals_at: at(50), ..opened(&api()) };
+        let step = Step { amended: vec![amended], ..Step::default() };
+        store.commit(&Commit { steps: vec![step], ..Commit::new(at(25)) }).unwrap();
+    }
+    assert_eq!(store.outbox_counts().unwrap(), Counts { queued: 1, ..Counts::default() });
+    assert!(store.claim(1, at(49), 9).unwrap().is_empty());
+    assert_eq!(store.claim(1, at(50), 9).unwrap().len(), 1);
+}
+
+#[test]
 fn an_update_taken_back_before_its_seal_is_not_told() {
     let (_folder, mut store) = store();
     store.add_subscriber(&subscriber(1, &[])).unwrap();
