@@ -17,7 +17,7 @@ pub fn check(global: &Global) -> Outcome {
         Ok(loaded) => {
             problems.extend(loaded.warnings);
             let config = loaded.config;
-            let scan = read_notes(&config, SystemClock::new().wall());
+            let scan = read_notes(&config, Vec::new(), SystemClock::new().wall());
             if let Some(error) = &scan.failed {
                 output::say(&format!("{} cannot be read: {error}\n", config.notes_dir.display()));
                 other_errors += 1;

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::{
     config::{Config, Loaded},
     domain::diagnostic::Diagnostic,
-    notes::{Folder, Known, Scan},
+    notes::{Folder, Known, Mark, Scan},
 };
 
 mod build;
@@ -177,14 +177,16 @@ fn listed(problems: &[Diagnostic]) -> String {
 }
 
 /// Reads all notes as they are now, without waiting for a file to rest.
-fn read_notes(config: &Config, now: Timestamp) -> Scan {
+fn read_notes(config: &Config, marks: Vec<Mark>, now: Timestamp) -> Scan {
     let known = Known {
         services: config.service_ids().cloned().collect(),
         timezone: config.site.timezone.clone(),
         // Seen from a little later, every file has rested.
         now: now.saturating_add(SignedDuration::from_secs(5)).unwrap_or(now),
     };
-    Folder::new(&config.notes_dir).scan(&known)
+    let mut folder = Folder::new(&config.notes_dir);
+    folder.remember(marks);
+    folder.scan(&known)
 }
 
 /// Whether to colour what goes to stdout.

@@ -11,7 +11,7 @@ use crate::{
     config::Config,
     daemon::{self, Opened, delivering, engine::Engine},
     domain::{CheckKey, outcome},
-    notes,
+    notes::{self, Scan},
     probe::{Bounds, Prober},
     schedule::Schedule,
     site::{Publisher, words::Names},
@@ -31,11 +31,13 @@ pub fn once(global: &Global) -> Outcome {
 }
 
 async fn pass(global: &Global, config: &Arc<Config>, clock: &Arc<dyn Clock>) -> anyhow::Result<()> {
-    let Opened { lock, mut store, world } = daemon::open(config, &**clock)?;
+    let Opened { lock, mut store, world, note_files } = daemon::open(config, &**clock)?;
     let began_at = clock.wall();
     let until = began_at.saturating_add(AT_MOST)?;
     let mut engine = Engine::new(Arc::new(config.rules.clone()), world, Schedule::new(daemon::SLOT), began_at);
-    take_notes(global, config, &mut engine, began_at);
+    let scan = read_notes(config, note_files, began_at);
+    store.set_note_files(&scan.marks, &scan.forgotten)?;
+    take_notes(global, scan, &mut engine, began_at);
     engine.ask_all(began_at);
     judge_until_decided(&mut engine, &mut store, clock, until).await?;
     let names = Names::of(&config.rules);
@@ -53,8 +55,7 @@ async fn pass(global: &Global, config: &Arc<Config>, clock: &Arc<dyn Clock>) -> 
     Ok(())
 }
 
-fn take_notes(global: &Global, config: &Config, engine: &mut Engine, now: Timestamp) {
-    let scan = read_notes(config, now);
+fn take_notes(global: &Global, scan: Scan, engine: &mut Engine, now: Timestamp) {
     if !global.quiet {
         scan.problems.iter().for_each(|problem| output::say(&problem.to_string()));
     }

@@ -27,6 +27,7 @@ use crate::{
     config::{Config, Loaded, MailTransport},
     fsio,
     judge::World,
+    notes::Mark,
     notify::operator::Desk,
     probe::Prober,
     schedule::Schedule,
@@ -107,6 +108,8 @@ pub struct Opened {
     pub store: Store,
     /// The state in which judging stopped.
     pub world: World,
+    /// What was last known of the files of notes.
+    pub note_files: Vec<Mark>,
 }
 
 /// Takes the store and reads the world from it.
@@ -119,7 +122,8 @@ pub fn open(config: &Config, clock: &dyn Clock) -> Result<Opened, DaemonError> {
     store.set_services(&config.rules)?;
     store.mint(site::AUTHORITY, &site::authority(config, clock.wall()))?;
     let world = World::restore(seed()?, store.world()?.into_iter())?;
-    Ok(Opened { lock, store, world })
+    let note_files = store.note_files()?;
+    Ok(Opened { lock, store, world, note_files })
 }
 
 fn seed() -> Result<u64, DaemonError> {
@@ -160,7 +164,7 @@ impl Parts {
 pub async fn run(options: Options) -> Result<(), DaemonError> {
     let Options { loaded, clock, shutdown, announce, signals } = options;
     let config = Arc::new(loaded.config);
-    let Opened { lock, store, world } = open(&config, &*clock)?;
+    let Opened { lock, store, world, note_files } = open(&config, &*clock)?;
     let prober = Prober::new(Arc::clone(&clock));
     let metrics = Arc::new(Metrics::new());
     let health = Arc::new(health::Health::default());
@@ -239,6 +243,7 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
             config: config_rx.clone(),
             orders: orders.clone(),
             opened: opened_rx,
+            note_files,
             desk: desk.clone(),
             metrics: Arc::clone(&metrics),
             shutdown: shutdown.clone(),
@@ -256,6 +261,7 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
             metrics: Arc::clone(&metrics),
             hangups,
             shutdown: shutdown.clone(),
+            complaints: complaints::Complaints::default(),
         }),
     );
     parts.spawn(

@@ -20,10 +20,11 @@ use super::{
 use crate::{
     clock::Clock,
     config::Config,
-    domain::{diagnostic::Severity, incident::Incident},
-    notes::{self, Folder, Known},
+    domain::{IncidentId, diagnostic::Severity, incident::Incident},
+    notes::{self, Folder, Known, Mark, Scan},
     notify::operator::{Desk, Notice},
     site::words::Names,
+    store::{Store, StoreError},
     web::Metrics,
 };
 
@@ -33,6 +34,9 @@ const LOOK: Duration = Duration::from_millis(500);
 
 /// The same while a file is still being written.
 const LOOK_AGAIN: Duration = Duration::from_millis(150);
+
+/// After a fault of ours.
+const AFTER_FAULT: Duration = Duration::from_secs(10);
 
 /// Everything the task talks to.
 pub struct Noting {
@@ -44,6 +48,8 @@ pub struct Noting {
     pub orders: mpsc::Sender<Order>,
     /// Automatic incidents that need a file.
     pub opened: mpsc::UnboundedReceiver<Incident>,
+    /// What was last known of the files.
+    pub note_files: Vec<Mark>,
     /// What the operator should know.
     pub desk: Desk,
     /// Counters.
@@ -52,33 +58,70 @@ pub struct Noting {
     pub shutdown: CancellationToken,
 }
 
+/// The folder, and what of it is yet to be written into the store.
+struct Shelf {
+    folder: Folder,
+    marks: Vec<Mark>,
+    forgotten: Vec<IncidentId>,
+}
+
+impl Shelf {
+    /// Looks at the folder, and remembers what its files hold before anyone acts on it: a file
+    /// must be known again under another name.
+    fn scan(&mut self, known: &Known, config: &Config) -> (Scan, Result<(), StoreError>) {
+        let mut scan = self.folder.scan(known);
+        self.marks.append(&mut scan.marks);
+        self.forgotten.append(&mut scan.forgotten);
+        let kept = if self.marks.is_empty() && self.forgotten.is_empty() {
+            Ok(())
+        } else {
+            Store::open(&config.store, known.now)
+                .and_then(|mut store| store.set_note_files(&self.marks, &self.forgotten))
+        };
+        if kept.is_ok() {
+            self.marks.clear();
+            self.forgotten.clear();
+        }
+        (scan, kept)
+    }
+}
+
 /// Reads the folder until shutdown.
 pub async fn run(mut task: Noting) {
     let mut complaints = Complaints::default();
     let mut config = task.config.borrow_and_update().clone();
-    let mut folder = Arc::new(Mutex::new(Folder::new(&config.notes_dir)));
+    let mut folder = Folder::new(&config.notes_dir);
+    folder.remember(std::mem::take(&mut task.note_files));
+    let shelf = Arc::new(Mutex::new(Shelf { folder, marks: Vec::new(), forgotten: Vec::new() }));
     let mut wrong: Vec<String> = Vec::new();
     loop {
         if task.config.has_changed().unwrap_or(false) {
-            let newer = task.config.borrow_and_update().clone();
-            if newer.notes_dir != config.notes_dir {
-                folder = Arc::new(Mutex::new(Folder::new(&newer.notes_dir)));
-            }
-            config = newer;
+            config = task.config.borrow_and_update().clone();
         }
         let known = Known {
             services: config.service_ids().cloned().collect(),
             timezone: config.site.timezone.clone(),
             now: task.clock.wall(),
         };
-        let at_work = Arc::clone(&folder);
-        let scan =
-            spawn_blocking(move || at_work.lock().unwrap_or_else(std::sync::PoisonError::into_inner).scan(&known));
-        let Ok(scan) = scan.await else {
-            tracing::error!("reading the notes broke off");
-            folder = Arc::new(Mutex::new(Folder::new(&config.notes_dir)));
-            continue;
+        let (at_work, its_config) = (Arc::clone(&shelf), Arc::clone(&config));
+        let scan = spawn_blocking(move || {
+            at_work.lock().unwrap_or_else(std::sync::PoisonError::into_inner).scan(&known, &its_config)
+        });
+        let Ok((scan, kept)) = scan.await else {
+            tracing::error!("reading the notes broke off, and begins anew: that is a fault in watchbell");
+            tokio::select! {
+                () = tokio::time::sleep(AFTER_FAULT) => continue,
+                () = task.shutdown.cancelled() => return,
+            }
         };
+        if let Err(error) = kept
+            && let Speak::Now { repeated } = complaints.about("names of notes", &error.to_string(), task.clock.wall())
+        {
+            tracing::warn!(repeated, "a file that is renamed now may not be known after a restart: {error}");
+        }
+        for (name, id) in &scan.renamed {
+            tracing::info!(%name, incident = %id, "a note has a new name");
+        }
         let (invalid, is_unsettled) = (scan.invalid(), scan.is_unsettled);
         for note in scan.changed {
             tracing::debug!(note = %note.id, "note read");

@@ -36,6 +36,27 @@ pub struct Note {
     pub postmortem: Option<Postmortem>,
 }
 
+impl Note {
+    /// A note that says nothing, as an automatic incident's file does until somebody writes into it.
+    #[must_use]
+    pub fn blank(id: IncidentId) -> Self {
+        Self {
+            id,
+            title: None,
+            impact: None,
+            services: Vec::new(),
+            started: None,
+            resolved: None,
+            auto_resolve: None,
+            is_override: false,
+            withdrawn: false,
+            notify: None,
+            updates: Vec::new(),
+            postmortem: None,
+        }
+    }
+}
+
 /// One `[[update]]` of a note.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NoteUpdate {

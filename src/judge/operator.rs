@@ -26,7 +26,12 @@ use crate::{
 impl Turn<'_> {
     /// A note is new, or reads otherwise than before.
     pub fn note(&mut self, note: Note) {
-        if self.world.notes.get(&note.id).is_some_and(|state| state.note == note) {
+        let is_known = match self.world.notes.get(&note.id) {
+            Some(state) => state.note == note,
+            // A file in which nothing was said yet is no news.
+            None => note == Note::blank(note.id.clone()),
+        };
+        if is_known {
             return;
         }
         let id = match self.world.notes.get(&note.id) {

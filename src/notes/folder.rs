@@ -47,6 +47,10 @@ pub struct Scan {
     pub vanished: Vec<IncidentId>,
     /// Files that got a new name: the new name, and the id that their note keeps.
     pub renamed: Vec<(IncidentId, IncidentId)>,
+    /// What is to be remembered beyond this process: what is new or other than before.
+    pub marks: Vec<Mark>,
+    /// Names of which nothing is to be remembered any more.
+    pub forgotten: Vec<IncidentId>,
     /// Whether a file is still being written: look again within a second.
     pub is_unsettled: bool,
     /// Why the folder could not be read. A folder that is not there is empty.
@@ -68,6 +72,18 @@ impl Scan {
     }
 }
 
+/// What a file held when it was last good, as far as a rename is known by it: given to
+/// [`Folder::remember`], a file is the same also if it got its new name while nobody looked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The file's name.
+    pub name: IncidentId,
+    /// The id of its note: another one if it was renamed.
+    pub id: IncidentId,
+    /// SHA-256 of its text.
+    pub hash: [u8; 32],
+}
+
 /// How a file looked from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Look {
@@ -84,8 +100,10 @@ struct File {
     /// How it looked when it was last read.
     read: Option<Look>,
     read_at: Timestamp,
-    /// Of what was last read.
-    hash: [u8; 32],
+    /// Of what was last read; `None`: it never was.
+    hash: Option<[u8; 32]>,
+    /// It was good once, perhaps before the start: whatever it holds, it is no other file renamed.
+    is_marked: bool,
     /// Holds what another file holds: a copy, which is nothing until it is edited.
     is_copy: bool,
     is_present: bool,
@@ -96,13 +114,30 @@ struct File {
     problems: Vec<Diagnostic>,
 }
 
+impl File {
+    /// A file that was never read.
+    fn new(id: IncidentId, look: Look, now: Timestamp) -> Self {
+        Self {
+            look,
+            since: now,
+            read: None,
+            read_at: now,
+            hash: None,
+            is_marked: false,
+            is_copy: false,
+            is_present: true,
+            id,
+            note: None,
+            problems: Vec::new(),
+        }
+    }
+}
+
 /// A folder of notes.
 #[derive(Debug)]
 pub struct Folder {
     dir: PathBuf,
     files: BTreeMap<IncidentId, File>,
-    /// Ids that files keep from an earlier name.
-    kept_ids: BTreeMap<IncidentId, IncidentId>,
     /// What the files were read against.
     against: Option<(Vec<ServiceId>, TimeZone)>,
 }
@@ -112,7 +147,7 @@ impl Folder {
     #[must_use]
     pub fn new(dir: &Path) -> Self {
         let dir = dir.join(INCIDENTS);
-        Self { dir, files: BTreeMap::new(), kept_ids: BTreeMap::new(), against: None }
+        Self { dir, files: BTreeMap::new(), against: None }
     }
 
     /// Where the incidents' notes lie.
@@ -121,9 +156,14 @@ impl Folder {
         &self.dir
     }
 
-    /// Restores what [`Scan::renamed`] once said: the file `name` holds the note of `id`.
-    pub fn keep_id(&mut self, name: IncidentId, id: IncidentId) {
-        self.kept_ids.insert(name, id);
+    /// Restores what [`Scan::marks`] once said, before the first scan.
+    pub fn remember(&mut self, marks: impl IntoIterator<Item = Mark>) {
+        let unseen = Look { inode: 0, size: 0, modified: Timestamp::MIN };
+        self.files.extend(marks.into_iter().map(|Mark { name, id, hash }| {
+            let file =
+                File { hash: Some(hash), is_marked: true, is_present: false, ..File::new(id, unseen, Timestamp::MIN) };
+            (name, file)
+        }));
     }
 
     /// Looks at the folder. Cheap while nothing changes.
@@ -155,19 +195,7 @@ impl Folder {
 
     fn look_at(&mut self, name: &IncidentId, look: Look, known: &Known, scan: &mut Scan) {
         let now = known.now;
-        let kept_ids = &self.kept_ids;
-        let file = self.files.entry(name.clone()).or_insert_with(|| File {
-            look,
-            since: now,
-            read: None,
-            read_at: now,
-            hash: [0; 32],
-            is_copy: false,
-            is_present: true,
-            id: kept_ids.get(name).unwrap_or(name).clone(),
-            note: None,
-            problems: Vec::new(),
-        });
+        let file = self.files.entry(name.clone()).or_insert_with(|| File::new(name.clone(), look, now));
         if file.look != look {
             (file.look, file.since) = (look, now);
         }
@@ -208,8 +236,8 @@ impl Folder {
             }
         };
         let hash: [u8; 32] = Sha256::digest(&text).into();
-        let same = |other: &&mut File| other.hash == hash && other.read.is_some() && !other.is_copy;
-        let is_new = self.files.get(name).is_some_and(|file| file.note.is_none());
+        let same = |other: &&mut File| other.hash == Some(hash) && !other.is_copy;
+        let is_new = self.files.get(name).is_some_and(|file| !file.is_marked);
         let mut is_copy = false;
         let mut kept = None;
         if is_new && !text.trim().is_empty() {
@@ -225,12 +253,16 @@ impl Folder {
         if let Some((id, _)) = &kept {
             // The old name is history now: its note lives on under the new one.
             let id = id.clone();
-            self.files.retain(|other, file| other == name || file.is_present || file.id != id);
-            self.kept_ids.insert(name.clone(), id.clone());
+            self.files.retain(|other, file| {
+                let is_kept = other == name || file.is_present || file.id != id;
+                scan.forgotten.extend((!is_kept).then(|| other.clone()));
+                is_kept
+            });
             scan.renamed.push((name.clone(), id));
         }
         let Some(file) = self.files.get_mut(name) else { return };
-        (file.read, file.read_at, file.hash, file.is_copy) = (Some(file.look), known.now, hash, is_copy);
+        let is_same_text = file.hash == Some(hash) && kept.is_none();
+        (file.read, file.read_at, file.hash, file.is_copy) = (Some(file.look), known.now, Some(hash), is_copy);
         if is_copy {
             file.problems.clear();
             return;
@@ -242,12 +274,14 @@ impl Folder {
             Ok((mut note, warnings)) => {
                 note.id = file.id.clone();
                 file.problems = warnings;
-                // A file in which nothing was said yet is no news.
-                let is_blank = note == blank(note.id.clone());
-                if file.note.as_ref() != Some(&note) && !(file.note.is_none() && is_blank) {
+                if file.note.as_ref() != Some(&note) {
                     scan.changed.push(note.clone());
                 }
                 file.note = Some(note);
+                if !file.is_marked || !is_same_text {
+                    file.is_marked = true;
+                    scan.marks.push(Mark { name: name.clone(), id: file.id.clone(), hash });
+                }
             }
             Err(errors) => file.problems = errors,
         }
@@ -261,24 +295,6 @@ impl Folder {
                 scan.vanished.push(file.id.clone());
             }
         }
-    }
-}
-
-/// A note that says nothing.
-fn blank(id: IncidentId) -> Note {
-    Note {
-        id,
-        title: None,
-        impact: None,
-        services: Vec::new(),
-        started: None,
-        resolved: None,
-        auto_resolve: None,
-        is_override: false,
-        withdrawn: false,
-        notify: None,
-        updates: Vec::new(),
-        postmortem: None,
     }
 }
 

@@ -12,7 +12,7 @@ pub mod keys;
 use std::path::Path;
 
 pub use create::{create_file, file_text};
-pub use folder::{Folder, Scan};
+pub use folder::{Folder, Mark, Scan};
 use jiff::{Timestamp, tz::TimeZone};
 
 use crate::{

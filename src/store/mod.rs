@@ -14,6 +14,7 @@ mod error;
 mod fs_kind;
 mod latency;
 pub mod maintenance;
+mod note_files;
 pub mod outbox;
 mod reader;
 mod results;

@@ -38,6 +38,19 @@ impl Story {
         self.folder.scan(&Known { services, timezone: TimeZone::UTC, now: self.now })
     }
 
+    /// The folder as another process sees it, which was told what the first one had marked.
+    fn restart(&mut self, marks: &[Mark]) {
+        self.folder = Folder::new(self.dir.path());
+        self.folder.remember(marks.iter().cloned());
+    }
+
+    /// What is to be remembered, looking often enough for a file to rest.
+    fn marks(&mut self) -> Vec<Mark> {
+        let mut marks = self.scan_after(10).marks;
+        marks.extend(self.scan_after(200).marks);
+        marks
+    }
+
     /// The titles of what changed, looking often enough for a file to rest.
     fn titles(&mut self) -> Vec<String> {
         let mut changed = self.scan_after(10).changed;
@@ -135,14 +148,38 @@ fn a_renamed_file_keeps_the_id_of_its_note() {
     let renamed: Vec<_> = first.renamed.into_iter().chain(second.renamed).collect();
     assert_eq!((renamed[0].0.as_str(), renamed[0].1.as_str()), ("y", "x"));
     assert!(second.vanished.is_empty() && second.changed.is_empty());
+    assert_eq!(first.forgotten.into_iter().chain(second.forgotten).map(String::from).collect::<Vec<_>>(), ["x"]);
     story.write("y.toml", "title = \"two\"");
-    assert_eq!(story.titles(), ["x: two"]);
+    let marks = story.marks();
+    story.restart(&marks);
+    assert_eq!(story.titles(), ["x: two"], "after a restart as before");
+    assert!(story.marks().is_empty(), "nothing new to remember");
+}
 
-    // After a restart as before.
-    let mut folder = Folder::new(story.dir.path());
-    folder.keep_id(renamed[0].0.clone(), renamed[0].1.clone());
-    story.folder = folder;
-    assert_eq!(story.titles(), ["x: two"]);
+#[test]
+fn a_file_renamed_while_nobody_looked_keeps_the_id_of_its_note() {
+    let mut story = Story::new();
+    story.write("x.toml", "title = \"one\"");
+    let marks = story.marks();
+    fs::rename(story.path("x.toml"), story.path("y.toml")).unwrap();
+    story.restart(&marks);
+    let (first, second) = (story.scan_after(10), story.scan_after(200));
+    let changed: Vec<_> = first.changed.into_iter().chain(second.changed).map(|note| note.id.to_string()).collect();
+    assert_eq!(changed, ["x"]);
+    let marks: Vec<_> = first.marks.into_iter().chain(second.marks).collect();
+    assert_eq!((marks[0].name.as_str(), marks[0].id.as_str()), ("y", "x"));
+    story.restart(&marks);
+    assert_eq!(story.titles(), ["x: one"]);
+}
+
+#[test]
+fn a_copy_is_still_nothing_after_a_restart_whatever_it_is_called() {
+    let mut story = Story::new();
+    story.write("x.toml", "title = \"one\"");
+    let marks = story.marks();
+    story.write("a.toml", "title = \"one\"");
+    story.restart(&marks);
+    assert_eq!(story.titles(), ["x: one"]);
 }
 
 #[test]
@@ -238,7 +275,9 @@ fn an_automatic_incidents_file_is_written_once_and_says_nothing_yet() {
     let path = story.path("2026-11-21-api.toml");
     let text = fs::read_to_string(&path).unwrap();
     assert!(text.contains("# api (API [evil]): major_outage since 2026-11-21T10:15:00Z, reset"), "{text}");
-    assert!(story.titles().is_empty());
+    let scans = [story.scan_after(10), story.scan_after(200)];
+    let changed: Vec<_> = scans.into_iter().flat_map(|scan| scan.changed).collect();
+    assert_eq!(changed, [Note::blank(incident.id.clone())]);
     assert_eq!(story.scan_after(10).invalid(), 0);
 
     fs::write(&path, text.replace("text = \"\"", "text = \"We look into it.\"")).unwrap();
