@@ -34,17 +34,23 @@ pub fn assess(old: &Rules, new: &Rules) -> Verdict {
     }
 }
 
-/// The keys that differ and take effect only with a restart, as `table.key`.
-#[must_use]
-pub fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
-    let differs = [
-        ("store.url", old.store.path != new.store.path),
-        ("server.listen", old.server.listen != new.server.listen),
-        ("server.metrics", old.server.metrics != new.server.metrics),
-        ("site.output", old.site.output != new.site.output),
-        ("notes.dir", old.notes_dir != new.notes_dir),
-    ];
-    differs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
+/// Leaves in `new` as it is in `old` what cannot change while the daemon runs; names what differs,
+/// as `table.key`.
+pub fn keep_until_restart(old: &Config, new: &mut Config) -> Vec<&'static str> {
+    let mut kept = Vec::new();
+    let mut keep = |key, differs: bool| kept.extend(differs.then_some(key));
+    keep("store.url", old.store.path != new.store.path);
+    keep("store.keep_results", old.store.keep_results != new.store.keep_results);
+    keep("server.listen", old.server.listen != new.server.listen);
+    keep("server.metrics", old.server.metrics != new.server.metrics);
+    keep("site.output", old.site.output != new.site.output);
+    keep("notes.dir", old.notes_dir != new.notes_dir);
+    new.store = old.store.clone();
+    new.server.listen = old.server.listen;
+    new.server.metrics = old.server.metrics;
+    new.site.output.clone_from(&old.site.output);
+    new.notes_dir.clone_from(&old.notes_dir);
+    kept
 }
 
 #[cfg(test)]
@@ -81,10 +87,11 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_change_live_is_named() {
+    fn what_cannot_change_live_is_named_and_stays() {
         let old = config(1, "");
-        assert_eq!(needs_restart(&old, &config(2, "")), Vec::<&str>::new());
-        let new = config(1, "[server]\nlisten = \"127.0.0.1:81\"\n[store]\nurl = \"sqlite:other.db\"");
-        assert_eq!(needs_restart(&old, &new), ["store.url", "server.listen"]);
+        assert_eq!(keep_until_restart(&old, &mut config(2, "")), Vec::<&str>::new());
+        let mut new = config(1, "[server]\nlisten = \"127.0.0.1:81\"\n[store]\nurl = \"sqlite:other.db\"");
+        assert_eq!(keep_until_restart(&old, &mut new), ["store.url", "server.listen"]);
+        assert_eq!((new.store.path, new.server.listen), (old.store.path, old.server.listen));
     }
 }

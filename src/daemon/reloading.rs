@@ -14,7 +14,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::judging::Order;
+use super::{
+    complaints::{Complaints, Speak},
+    judging::Order,
+};
 use crate::{
     clock::{Clock, Elapsed},
     config::{
@@ -52,6 +55,8 @@ pub struct Reloading {
     pub hangups: mpsc::Receiver<()>,
     /// Ends the task.
     pub shutdown: CancellationToken,
+    /// What was said of the store.
+    pub complaints: Complaints,
 }
 
 /// What a file looks like from outside.
@@ -69,7 +74,10 @@ fn look(path: &Path) -> Option<Look> {
 /// Watches until shutdown.
 pub async fn run(mut task: Reloading) {
     let mut seen = look(&task.path);
-    let mut changed_at: Option<Elapsed> = None;
+    // It may have changed between being loaded and this first look.
+    let mut changed_at: Option<Elapsed> = Some(task.clock.elapsed());
+    // By SIGHUP, and not yet done.
+    let mut is_asked = false;
     loop {
         let by_signal = tokio::select! {
             () = tokio::time::sleep(LOOK) => false,
@@ -83,27 +91,36 @@ pub async fn run(mut task: Reloading) {
             changed_at = Some(now);
         }
         let has_rested = changed_at.is_some_and(|at| now.since(at) >= REST);
-        if by_signal || has_rested {
-            changed_at = None;
-            task.reload(by_signal).await;
+        is_asked |= by_signal;
+        if is_asked || has_rested {
+            let is_done = task.reload(is_asked).await;
+            changed_at = (!is_done).then(|| task.clock.elapsed());
+            is_asked &= !is_done;
         }
     }
 }
 
 impl Reloading {
-    async fn reload(&mut self, by_signal: bool) {
+    /// Reads the file; whether that is all, or it must be tried again.
+    async fn reload(&mut self, by_signal: bool) -> bool {
         let path = self.path.clone();
         let Ok(loaded) = spawn_blocking(move || Config::load(&path)).await else {
             tracing::error!("reading the config broke off; the old one stays in force");
-            return;
+            return true;
         };
         match loaded {
             Err(problems) => self.refuse(&problems),
-            Ok(loaded) if loaded.text_hash == self.text_hash && !by_signal => {
-                self.metrics.config_valid(true);
-            }
-            Ok(loaded) => self.take(loaded, by_signal).await,
+            Ok(loaded) if loaded.text_hash == self.text_hash && !by_signal => self.is_good(),
+            Ok(loaded) => return self.take(loaded, by_signal).await,
         }
+        true
+    }
+
+    /// What the file says is in force: whatever was wrong with it is news if it comes back.
+    fn is_good(&self) {
+        self.metrics.config_valid(true);
+        self.desk.settle("config");
+        self.desk.settle("config-waits");
     }
 
     fn refuse(&self, problems: &[Diagnostic]) {
@@ -114,7 +131,8 @@ impl Reloading {
         self.desk.tell(Notice::new("config", "The config has errors", &text), self.clock.wall());
     }
 
-    async fn take(&mut self, loaded: Loaded, by_signal: bool) {
+    /// Puts a good config in force, unless it waits for a person; `false`: the store did not let us.
+    async fn take(&mut self, mut loaded: Loaded, by_signal: bool) -> bool {
         let old = Arc::clone(&self.config.borrow());
         match reload::assess(&old.rules, &loaded.config.rules) {
             Verdict::NeedsSighup { removed } if !by_signal => {
@@ -124,33 +142,42 @@ impl Reloading {
                     removed.len()
                 );
                 tracing::warn!("{text}");
-                self.desk.tell(Notice::new("config", "The config waits for SIGHUP", &text), self.clock.wall());
-                return;
+                self.desk.tell(Notice::new("config-waits", "The config waits for SIGHUP", &text), self.clock.wall());
+                self.metrics.config_valid(true);
+                return true;
             }
             _ => {}
         }
-        for warning in &loaded.warnings {
-            tracing::warn!("{warning}");
-        }
-        for key in reload::needs_restart(&old, &loaded.config) {
-            tracing::warn!("`{key}` changed: that takes a restart");
-        }
+        let kept = reload::keep_until_restart(&old, &mut loaded.config);
         let config = Arc::new(loaded.config);
         let at_work = Arc::clone(&config);
         let store_config = old.store.clone();
         let now = self.clock.wall();
         let written = spawn_blocking(move || Store::open(&store_config, now)?.set_services(&at_work.rules)).await;
-        if let Ok(Err(error)) = written {
-            tracing::error!("the changed config is not used, since the store cannot be written: {error}");
-            return;
+        let trouble = match written {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(trouble) = trouble {
+            if let Speak::Now { repeated } = self.complaints.about("store", &trouble, now) {
+                tracing::error!(repeated, "the changed config waits, since the store cannot be written: {trouble}");
+            }
+            return false;
+        }
+        self.complaints.settled("store");
+        for warning in &loaded.warnings {
+            tracing::warn!("{warning}");
+        }
+        for key in kept {
+            tracing::warn!("`{key}` changed: that takes a restart");
         }
         self.text_hash = loaded.text_hash;
-        if self.orders.send(Order::Rules(Arc::new(config.rules.clone()))).await.is_err() {
-            return;
+        if self.orders.send(Order::Rules(Arc::new(config.rules.clone()))).await.is_ok() {
+            tracing::info!(services = config.rules.services.len(), "config loaded");
+            self.config.send_replace(config);
+            self.is_good();
         }
-        tracing::info!(services = config.rules.services.len(), "config loaded");
-        self.desk.settle("config");
-        self.config.send_replace(config);
-        self.metrics.config_valid(true);
+        true
     }
 }
