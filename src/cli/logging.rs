@@ -8,9 +8,10 @@ use super::{Color, Global, LogFormat};
 
 /// Starts the log as the options say; `RUST_LOG` refines it.
 pub fn init(global: &Global) {
+    // Whoever asks for a connection says why it failed, once; the verifier would say it each time.
     let level = match (global.quiet, global.verbose) {
-        (true, _) => "warn",
-        (false, 0) => "info",
+        (true, _) => "warn,rustls_platform_verifier=off",
+        (false, 0) => "info,rustls_platform_verifier=off",
         (false, 1) => "watchbell=debug,info",
         (false, _) => "trace",
     };
