@@ -9,9 +9,11 @@ use crate::support::{daemon, http};
 mod commands;
 mod demo;
 mod faults;
+mod mail;
 mod notes;
 mod outage;
 mod pages;
+mod readers;
 mod reload;
 mod stage;
 

@@ -1,6 +1,7 @@
 //! The program under test: its commands, and the daemon as a process that can be killed.
 
 use std::{
+    ffi::OsStr,
     fs,
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
@@ -58,8 +59,6 @@ pub fn wait_for<T>(what: &str, limit: Duration, mut ask: impl FnMut() -> Option<
 /// A running daemon. Dropping it kills it, and prints its log if the test failed.
 pub struct Daemon {
     child: Child,
-    /// Where its config lies.
-    pub folder: PathBuf,
     log: PathBuf,
 }
 
@@ -67,7 +66,12 @@ impl Daemon {
     /// Starts `watchbell run` in `folder`, whose `watchbell.toml` exists, and waits until it
     /// serves at `address`.
     pub fn start(folder: &Path, address: SocketAddr) -> Self {
-        let daemon = Self::spawn(folder, &["run"]);
+        Self::start_with(folder, address, &[])
+    }
+
+    /// As [`Daemon::start`], with this in its environment.
+    pub fn start_with(folder: &Path, address: SocketAddr, environment: &[(&str, &OsStr)]) -> Self {
+        let daemon = Self::spawn_with(folder, &["run"], environment);
         wait_for("answer from /healthz", Duration::from_secs(20), || {
             http::get(address, "/healthz").filter(|answer| answer.status == 200)
         });
@@ -76,18 +80,23 @@ impl Daemon {
 
     /// Starts the program with these arguments and does not wait.
     pub fn spawn(folder: &Path, args: &[&str]) -> Self {
+        Self::spawn_with(folder, args, &[])
+    }
+
+    fn spawn_with(folder: &Path, args: &[&str], environment: &[(&str, &OsStr)]) -> Self {
         let log = folder.join("log.txt");
         let file = fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
         let child = Command::new(WATCHBELL)
             .current_dir(folder)
             .args(args)
             .env_remove("RUST_LOG")
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(file.try_clone().unwrap())
             .stderr(file)
             .spawn()
             .unwrap();
-        Self { child, folder: folder.to_owned(), log }
+        Self { child, log }
     }
 
     /// What it said so far.

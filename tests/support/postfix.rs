@@ -25,6 +25,8 @@ pub fn installed() -> Result<PathBuf, &'static str> {
 pub struct Postfix {
     /// Where it takes mail.
     pub address: SocketAddr,
+    /// Where it speaks TLS from the first byte, if it does.
+    pub wrapped: Option<SocketAddr>,
     folder: PathBuf,
 }
 
@@ -62,6 +64,15 @@ fn id_of(user: &str) -> u32 {
 impl Postfix {
     /// One that takes mail for `example.org`.
     pub fn start(folder: &Path) -> Self {
+        Self::launch(folder, false)
+    }
+
+    /// One that offers TLS as `localhost`, with `postfix/cert.pem` as its certificate and root.
+    pub fn start_with_tls(folder: &Path) -> Self {
+        Self::launch(folder, true)
+    }
+
+    fn launch(folder: &Path, has_tls: bool) -> Self {
         let folder = folder.join("postfix");
         for part in ["config", "queue", "data", "mail"] {
             fs::create_dir_all(folder.join(part)).unwrap();
@@ -74,7 +85,16 @@ impl Postfix {
             fs::set_permissions(above, fs::Permissions::from_mode(0o755)).unwrap();
         }
         let address = free_address();
+        let wrapped = has_tls.then(free_address);
         let dir = folder.display();
+        let tls = if has_tls {
+            let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+            fs::write(folder.join("cert.pem"), made.cert.pem()).unwrap();
+            fs::write(folder.join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+            format!("may\nsmtpd_tls_cert_file = {dir}/cert.pem\nsmtpd_tls_key_file = {dir}/key.pem")
+        } else {
+            "none".to_owned()
+        };
         fs::write(
             folder.join("config/main.cf"),
             format!(
@@ -83,12 +103,16 @@ impl Postfix {
                  virtual_mailbox_domains = example.org\nvirtual_mailbox_base = {dir}/mail\nvirtual_mailbox_maps = static:all/\n\
                  virtual_uid_maps = static:{nobody}\nvirtual_gid_maps = static:{nobody}\nvirtual_minimum_uid = 100\n\
                  maillog_file = {dir}/mail.log\nmaillog_file_prefixes = {dir}\nmynetworks = 127.0.0.0/8\n\
-                 smtpd_relay_restrictions = permit_mynetworks, reject\nin_flow_delay = 0\nsmtpd_tls_security_level = none\n"
+                 smtpd_relay_restrictions = permit_mynetworks, reject\nin_flow_delay = 0\nsmtpd_tls_security_level = {tls}\n"
             ),
         )
         .unwrap();
         let mut master = format!("{address} inet n - n - - smtpd\n");
+        if let Some(wrapped) = wrapped {
+            master.push_str(&format!("{wrapped} inet n - n - - smtpd\n  -o smtpd_tls_wrappermode=yes\n"));
+        }
         for (name, kind, private, wakeup, limit, program) in [
+            ("tlsmgr", "unix", "-", "1000?", "1", "tlsmgr"),
             ("pickup", "unix", "n", "60", "1", "pickup"),
             ("cleanup", "unix", "n", "-", "0", "cleanup"),
             ("qmgr", "unix", "n", "300", "1", "qmgr"),
@@ -107,7 +131,7 @@ impl Postfix {
             master.push_str(&format!("{name} {kind} {private} {unprivileged} n {wakeup} {limit} {program}\n"));
         }
         fs::write(folder.join("config/master.cf"), master).unwrap();
-        let postfix = Self { address, folder };
+        let postfix = Self { address, wrapped, folder };
         postfix.command("start");
         wait_for("Postfix", Duration::from_secs(20), || std::net::TcpStream::connect(address).ok());
         postfix
@@ -179,6 +203,11 @@ impl Sink {
             .unwrap();
         wait_for("smtp-sink", Duration::from_secs(10), || std::net::TcpStream::connect(address).ok());
         Self { child, address, folder }
+    }
+
+    /// How many mails it took so far, or is taking.
+    pub fn count(&self) -> usize {
+        fs::read_dir(&self.folder).unwrap().count()
     }
 
     /// All mails taken so far.
