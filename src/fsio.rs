@@ -8,6 +8,7 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read, Write},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
 };
 
 use rustix::fs::{FlockOperation, flock};
@@ -103,22 +104,28 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// Creates a file that must not exist yet, whole or not at all; `mode` as in chmod.
+/// Creates a file that must not exist yet, whole or not at all, durable when this returns; `mode`
+/// as in chmod.
 ///
 /// # Errors
 /// [`io::ErrorKind::AlreadyExists`] if it does, else as the file system says.
 pub fn create(target: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
-    if let Some(folder) = target.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    let temporary = temporary_name(target);
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let folder = target.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(folder)?;
+    // Another name each time: two that try at once must not write into each other's file.
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let mut name = target.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}-{number}", std::process::id()));
+    let temporary = temporary_name(&target.with_file_name(name));
     let result = (|| {
         let _ = fs::remove_file(&temporary);
         let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
         file.write_all(bytes)?;
         file.sync_all()?;
-        fs::hard_link(&temporary, target)
+        fs::hard_link(&temporary, target)?;
+        sync_folder(folder)
     })();
     let _ = fs::remove_file(&temporary);
     result
@@ -280,6 +287,22 @@ mod tests {
         create(&path, b"one", 0o600).unwrap();
         assert_eq!(create(&path, b"two", 0o600).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(fs::read(&path).unwrap(), b"one");
+    }
+
+    #[test]
+    fn of_many_who_create_a_file_at_once_one_wins_and_its_file_is_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        let winners: Vec<u8> = std::thread::scope(|scope| {
+            let tries = (0..16_u8).map(|n| {
+                let path = &path;
+                scope.spawn(move || create(path, &[n; 4096], 0o600).is_ok().then_some(n))
+            });
+            tries.collect::<Vec<_>>().into_iter().filter_map(|each| each.join().unwrap()).collect()
+        });
+        assert_eq!(winners.len(), 1);
+        assert_eq!(fs::read(&path).unwrap(), [winners[0]; 4096]);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

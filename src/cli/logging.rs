@@ -8,10 +8,11 @@ use super::{Color, Global, LogFormat};
 
 /// Starts the log as the options say; `RUST_LOG` refines it.
 pub fn init(global: &Global) {
-    // Whoever asks for a connection says why it failed, once; the verifier would say it each time.
+    // Of others only what is broken: what a library finds worth saying may name a target. And whoever
+    // asks for a connection says why it failed, once; the verifier would say it each time.
     let level = match (global.quiet, global.verbose) {
-        (true, _) => "warn,rustls_platform_verifier=off",
-        (false, 0) => "info,rustls_platform_verifier=off",
+        (true, _) => "error,rustls_platform_verifier=off,watchbell=warn",
+        (false, 0) => "error,rustls_platform_verifier=off,watchbell=info",
         (false, 1) => "watchbell=debug,info",
         (false, _) => "trace",
     };

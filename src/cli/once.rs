@@ -34,6 +34,7 @@ async fn pass(global: &Global, config: &Arc<Config>, clock: &Arc<dyn Clock>) -> 
     let Opened { lock, mut store, world, note_files } = daemon::open(config, &**clock)?;
     let began_at = clock.wall();
     let until = began_at.saturating_add(AT_MOST)?;
+    let unfiled = daemon::unfiled(&world, &note_files);
     let mut engine = Engine::new(Arc::new(config.rules.clone()), world, Schedule::new(daemon::SLOT), began_at);
     let scan = read_notes(config, note_files, began_at);
     store.set_note_files(&scan.marks, &scan.forgotten)?;
@@ -41,7 +42,7 @@ async fn pass(global: &Global, config: &Arc<Config>, clock: &Arc<dyn Clock>) -> 
     engine.ask_all(began_at);
     judge_until_decided(&mut engine, &mut store, clock, until).await?;
     let names = Names::of(&config.rules);
-    for incident in engine.take_opened() {
+    for incident in unfiled.into_iter().chain(engine.take_opened()) {
         if let Err(error) = notes::create_file(&config.notes_dir, &incident, &|id| names.get(id).to_owned()) {
             output::say(&format!("no note file was created for {}: {error}", incident.id));
         }

@@ -241,8 +241,10 @@ pub async fn drain(config: &Arc<Config>, clock: &Arc<dyn Clock>, until: Timestam
     let stop = CancellationToken::new();
     let Some(work) = start(config, clock, Desk::new(), &stop).await? else { return Ok(()) };
     loop {
-        let waits_until = work.ask_queue(Store::next_due).await??;
-        if waits_until.is_none_or(|at| at > until) || clock.wall() >= until {
+        let ask = |queue: &Store| Ok::<_, StoreError>((queue.next_due()?, queue.outbox_sending()?));
+        let (waits_until, on_their_way) = work.ask_queue(ask).await??;
+        let is_done = on_their_way == 0 && waits_until.is_none_or(|at| at > until);
+        if is_done || clock.wall() >= until {
             break;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;

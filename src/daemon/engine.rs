@@ -181,10 +181,9 @@ impl Engine {
         std::mem::take(&mut self.opened)
     }
 
-    /// Samples not kept because the store failed for too long, since the start.
-    #[must_use]
-    pub fn dropped_samples(&self) -> u64 {
-        self.dropped_samples
+    /// How many samples were not kept because the store failed for too long, since the last call.
+    pub fn take_dropped_samples(&mut self) -> u64 {
+        std::mem::take(&mut self.dropped_samples)
     }
 
     fn step(&mut self, input: Input, now: Timestamp) {
@@ -194,6 +193,8 @@ impl Engine {
                 Request::Probe { check, at, priority } => self.schedule.request(&check, at, priority),
             }
         }
+        // Of others nobody keeps the reason: they must not pile up while the store fails.
+        step.decisions.retain(|decision| decision.incident.is_some());
         let is_new = |incident: &&Incident| incident.version == 1 && incident.origin == Origin::Automatic;
         self.opened.extend(step.incidents.iter().filter(is_new).cloned());
         if step != Step::default() {

@@ -172,6 +172,10 @@ impl Judging {
         if let Ok(permit) = self.commits.try_reserve()
             && let Some(commit) = engine.take_commit(now)
         {
+            let dropped = engine.take_dropped_samples();
+            if dropped > 0 {
+                tracing::warn!(dropped, "results are missing: the store could not be written for too long");
+            }
             self.metrics.incidents_open(engine.world().open_incidents().count());
             for event in commit.steps.iter().flat_map(|step| &step.events) {
                 let services = event.services.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");

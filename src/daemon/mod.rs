@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     clock::Clock,
     config::{Config, Loaded, MailTransport},
+    domain::incident::{Incident, Origin},
     fsio,
     judge::World,
     notes::Mark,
@@ -126,6 +127,14 @@ pub fn open(config: &Config, clock: &dyn Clock) -> Result<Opened, DaemonError> {
     Ok(Opened { lock, store, world, note_files })
 }
 
+/// The open incidents of checks that were written down, but whose note files never were seen: the
+/// process ended in between.
+#[must_use]
+pub fn unfiled(world: &World, note_files: &[Mark]) -> Vec<Incident> {
+    let open = world.open_incidents().filter(|incident| incident.origin == Origin::Automatic);
+    open.filter(|incident| note_files.iter().all(|mark| mark.id != incident.id)).cloned().collect()
+}
+
 fn seed() -> Result<u64, DaemonError> {
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes).map_err(|error| DaemonError::Io {
@@ -196,6 +205,10 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
             std::panic::resume_unwind(panic);
         }
     });
+    for incident in unfiled(&world, &note_files) {
+        // Whoever writes the files has not begun yet, but its queue is there.
+        let _ = opened.send(incident);
+    }
     let engine = engine::Engine::new(Arc::new(config.rules.clone()), world, Schedule::new(SLOT), clock.wall());
     parts.spawn(
         "judging",

@@ -38,6 +38,9 @@ pub enum PublishingError {
     Site(#[from] SiteError),
 }
 
+/// At the end, the last commit is waited for this long.
+const LAST_COMMIT: Duration = Duration::from_secs(2);
+
 /// Everything the task talks to.
 pub struct Publishing {
     /// Where time comes from.
@@ -93,8 +96,12 @@ pub async fn run(mut task: Publishing) {
     let mut bench = Bench { config: task.config.borrow_and_update().clone(), publisher: None, reader: None };
     let mut retry: Option<Duration> = None;
     loop {
-        task.bell.mark_unchanged();
         let is_last = task.shutdown.is_cancelled();
+        if is_last {
+            // What was judged last is being written: the bell goes when all of it is.
+            let _ = tokio::time::timeout(LAST_COMMIT, async { while task.bell.changed().await.is_ok() {} }).await;
+        }
+        task.bell.mark_unchanged();
         let now = task.clock.wall();
         let began = task.clock.elapsed();
         let mut at_work = bench;
@@ -104,9 +111,16 @@ pub async fn run(mut task: Publishing) {
         })
         .await
         else {
-            tracing::error!("publishing broke off; it starts anew");
+            tracing::error!("publishing broke off; it starts anew: that is a fault in watchbell");
+            task.health.publishing_failed("it broke off");
             bench = Bench { config: task.config.borrow().clone(), publisher: None, reader: None };
-            tokio::time::sleep(POLL).await;
+            if is_last {
+                return;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(POLL) => {}
+                () = task.shutdown.cancelled() => {}
+            }
             continue;
         };
         bench = back;

@@ -83,14 +83,31 @@ impl Reply {
     #[must_use]
     pub fn refused(phase: Phase, code: u16, text: &str) -> Self {
         let enhanced = enhanced(text).filter(|(class, ..)| u16::from(*class) == code / 100);
-        Self::Refused { phase, code, enhanced, text: untrusted::line(text, 200) }
+        Self::Refused { phase, code, enhanced, text: said(text) }
     }
 
     /// A failure without an answer.
     #[must_use]
     pub fn broken(phase: Phase, text: &str) -> Self {
-        Self::Broken { phase, text: untrusted::line(text, 200) }
+        Self::Broken { phase, text: said(text) }
     }
+}
+
+/// What a server said, fit for a log: cleaned, cut, and without the addresses that servers like to
+/// repeat.
+#[must_use]
+pub fn said(text: &str) -> String {
+    let mut masked = String::with_capacity(text.len());
+    let is_mark = |c: char| c.is_whitespace() || "<>()[]{}\"',;".contains(c);
+    for piece in text.split_inclusive(is_mark) {
+        let (word, mark) = match piece.char_indices().next_back() {
+            Some((at, c)) if is_mark(c) => piece.split_at(at),
+            _ => (piece, ""),
+        };
+        masked.push_str(if word.contains('@') { "***" } else { word });
+        masked.push_str(mark);
+    }
+    untrusted::line(&masked, 200)
 }
 
 impl fmt::Display for Reply {
@@ -224,6 +241,14 @@ mod tests {
     fn an_enhanced_code_that_contradicts_the_reply_is_not_believed() {
         let Reply::Refused { enhanced, .. } = Reply::refused(Phase::Recipient, 450, "5.1.1 hm") else { panic!() };
         assert_eq!(enhanced, None);
+    }
+
+    #[test]
+    fn addresses_that_a_server_repeats_do_not_reach_the_log() {
+        let text = Reply::refused(Phase::Recipient, 550, "5.1.1 <ann@example.net>: unknown; try ann+x@example.net")
+            .to_string();
+        assert_eq!(text, "550 5.1.1 <***>: unknown; try *** (to RCPT TO)");
+        assert_eq!(said("2.0.0 Ok: queued as 4ABC"), "2.0.0 Ok: queued as 4ABC");
     }
 
     #[test]

@@ -178,7 +178,7 @@ impl Link {
 
 fn accepted(answer: &Response) -> String {
     let text = answer.message().collect::<Vec<_>>().join(" ");
-    crate::untrusted::line(&format!("{} {text}", answer.code()), 200)
+    crate::notify::reply::said(&format!("{} {text}", answer.code()))
 }
 
 /// A message as it goes over the wire: every line ends in CRLF whatever it ended in before, a dot

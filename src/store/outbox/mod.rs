@@ -214,6 +214,18 @@ impl Store {
         })
     }
 
+    /// How many deliveries are claimed and not settled. Cheap.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn outbox_sending(&self) -> Result<u64, StoreError> {
+        self.read("count deliveries", |db| {
+            db.prepare_cached("SELECT count(*) FROM delivery WHERE done_at IS NULL AND state = 'sending'")?
+                .query_row([], |row| row.get(0))
+                .map(count)
+        })
+    }
+
     /// How many deliveries wait for one subscriber.
     ///
     /// # Errors
