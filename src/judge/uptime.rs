@@ -161,15 +161,19 @@ impl Record {
         }
         let edit = edit(service, &self.spans, &new);
         self.spans = new;
-        if self.spans.points().len() > KEPT {
-            self.trim();
-        }
+        self.trim();
         edit
     }
 
-    /// Forgets the older half.
+    /// Forgets the older half of whatever is longest, once that is too long.
     fn trim(&mut self) {
-        let Some((cut, _)) = self.spans.points().get(self.spans.points().len() / 2).copied() else { return };
+        let half = |len: usize| (len > KEPT).then_some(len / 2);
+        let spans = self.spans.points();
+        let of_spans = half(spans.len()).and_then(|at| spans.get(at)).map(|(at, _)| *at);
+        // A check may come and go without anyone seeing it: behind a note that wins over it.
+        let lines = self.checks.values().map(Timeline::points);
+        let of_checks = lines.filter_map(|line| line.get(half(line.len())?)).map(|(at, _)| *at);
+        let Some(cut) = of_checks.chain(of_spans).max() else { return };
         self.trimmed_at = Some(cut);
         self.spans.trim(cut);
         self.base.trim(cut);

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    domain::{Impact, IncidentStatus, ServiceStatus, outcome::Class, service::Probe},
+    domain::{Impact, IncidentStatus, ServiceStatus, note::NoteUpdate, outcome::Class, service::Probe},
     judge::{Input, Priority, Reason, Request, story::*},
 };
 
@@ -285,4 +285,23 @@ fn a_record_of_endless_flapping_stays_bounded() {
     }
     assert_eq!(story.raw_spans("api").len(), 200, "all of it was told to the store");
     assert!(story.longest_row("service:") < 20_000);
+}
+
+#[test]
+fn a_record_of_endless_flapping_that_a_note_hides_stays_bounded() {
+    let mut story = Story::of(&["api"]);
+    story.target("api", UP).run_to(60);
+    let mut word = note("known-noise", &["api"]);
+    word.is_override = true;
+    let affected = [(service_id("api"), ServiceStatus::Operational)].into();
+    word.updates = vec![NoteUpdate { affected, ..update("The check is wrong.") }];
+    story.note(&word);
+    for round in 1..600 {
+        story.now = at(round * 120 + 70);
+        for (offset, result) in [(0, DOWN), (5, DOWN), (10, DOWN), (60, UP), (65, UP)] {
+            story.probe_at("api", result, at(round * 120 + offset));
+        }
+    }
+    assert_eq!(story.status("api"), Some(ServiceStatus::Operational));
+    assert!(story.longest_row("service:") < 20_000, "{}", story.longest_row("service:"));
 }
