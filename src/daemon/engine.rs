@@ -212,3 +212,60 @@ fn by_check(rules: &Rules) -> HashMap<CheckKey, Arc<Service>> {
     };
     rules.services.iter().flat_map(keys).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        domain::outcome::{CheckResult, Class, Phases},
+        judge::story::{DOWN, UNKNOWN, at, key, rules},
+    };
+
+    fn engine() -> Engine {
+        Engine::new(Arc::new(rules(&["api"])), World::new(7), Schedule::new(Duration::from_millis(15)), at(0))
+    }
+
+    fn outcome(result: CheckResult, second: i64) -> Outcome {
+        Outcome {
+            result,
+            cause: Some(Class::Reset.into()),
+            started_at: at(second),
+            latency: Duration::from_millis(5),
+            phases: Phases::default(),
+            detail: None,
+        }
+    }
+
+    #[test]
+    fn while_the_store_fails_only_what_is_to_be_kept_piles_up() {
+        let mut engine = engine();
+        engine.take_all(at(0));
+        for second in 1..500 {
+            engine.finished(key("api"), outcome(UNKNOWN, second), at(second));
+        }
+        assert!(engine.take_all(at(500)).steps.is_empty());
+        for second in 501..504 {
+            engine.finished(key("api"), outcome(DOWN, second), at(second));
+        }
+        let commit = engine.take_commit(at(504)).unwrap();
+        let kinds: Vec<_> =
+            commit.steps.iter().flat_map(|step| &step.events).map(|event| event.kind.as_str()).collect();
+        assert_eq!(kinds, ["opened"]);
+        assert_eq!(commit.samples.len(), 3);
+        assert!(engine.take_commit(at(505)).is_none(), "all of it was handed over");
+    }
+
+    #[test]
+    fn a_probe_that_began_before_we_stood_still_says_nothing() {
+        let mut engine = engine();
+        engine.suspended(at(100));
+        for _ in 0..9 {
+            engine.finished(key("api"), outcome(DOWN, 99), at(101));
+        }
+        let commit = engine.take_all(at(102));
+        assert!(commit.samples.is_empty());
+        assert!(commit.steps.iter().all(|step| step.events.is_empty()));
+    }
+}

@@ -15,7 +15,6 @@ pub struct Health(Mutex<Parts>);
 struct Parts {
     judged_at: Option<Elapsed>,
     store: Option<String>,
-    publishing: Option<String>,
 }
 
 impl Health {
@@ -32,16 +31,6 @@ impl Health {
     /// A commit succeeded.
     pub fn store_works(&self) {
         self.with(|parts| parts.store = None);
-    }
-
-    /// A publish failed.
-    pub fn publishing_failed(&self, why: &str) {
-        self.with(|parts| parts.publishing = Some(why.to_owned()));
-    }
-
-    /// A publish succeeded.
-    pub fn publishing_works(&self) {
-        self.with(|parts| parts.publishing = None);
     }
 
     /// Whether probes run and the store writes.
@@ -66,12 +55,6 @@ impl Health {
     #[must_use]
     pub fn is_alive(&self, now: Elapsed) -> bool {
         self.with(|parts| parts.judged_at.is_none_or(|at| now.since(at) < STUCK_AFTER))
-    }
-
-    /// What stands in the way of publishing, if anything.
-    #[must_use]
-    pub fn publishing_trouble(&self) -> Option<String> {
-        self.with(|parts| parts.publishing.clone())
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut Parts) -> T) -> T {

@@ -232,7 +232,6 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
             clock: Arc::clone(&clock),
             config: config_rx.clone(),
             bell: bell_rx.clone(),
-            health: Arc::clone(&health),
             desk: desk.clone(),
             metrics: Arc::clone(&metrics),
             shutdown: shutdown.clone(),

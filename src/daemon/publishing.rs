@@ -7,13 +7,10 @@ use jiff::Timestamp;
 use tokio::{sync::watch, task::spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    complaints::{Complaints, Speak},
-    health::Health,
-};
+use super::complaints::{Complaints, Speak};
 use crate::{
     clock::Clock,
-    config::Config,
+    config::{self, Config},
     notify::operator::{Desk, Notice},
     site::{Published, Publisher, SiteError},
     store::{Reader, Store, StoreError},
@@ -49,8 +46,6 @@ pub struct Publishing {
     pub config: watch::Receiver<Arc<Config>>,
     /// Rings after a commit.
     pub bell: watch::Receiver<u64>,
-    /// For `/healthz`.
-    pub health: Arc<Health>,
     /// What the operator should know.
     pub desk: Desk,
     /// Counters.
@@ -61,28 +56,45 @@ pub struct Publishing {
 
 /// What is kept between two publishes.
 struct Bench {
-    config: Arc<Config>,
+    /// A config that pages are to be made by from now on, if its templates can be used.
+    next: Option<Arc<Config>>,
+    store: config::Store,
     publisher: Option<Publisher>,
     reader: Option<Reader>,
 }
 
 impl Bench {
+    fn new(config: Arc<Config>) -> Self {
+        Self { store: config.store.clone(), next: Some(config), publisher: None, reader: None }
+    }
+
+    /// Publishes by the newest config that can be used. That a newer one cannot is an error, but
+    /// the pages go on being renewed as before.
     fn publish(&mut self, now: Timestamp) -> Result<Published, PublishingError> {
-        let publisher = match &mut self.publisher {
-            Some(publisher) => publisher,
-            none => none.insert(Publisher::new(&self.config)?),
-        };
-        let reader = match &mut self.reader {
-            Some(reader) => {
-                reader.refresh()?;
-                reader
+        let mut unusable = None;
+        if let Some(config) = &self.next {
+            match Publisher::new(config) {
+                Ok(publisher) => (self.publisher, self.next) = (Some(publisher), None),
+                Err(error) => unusable = Some(error),
             }
-            none => none.insert(Store::reader(&self.config.store)?),
+        }
+        let published = match &mut self.publisher {
+            Some(publisher) => {
+                let reader = match &mut self.reader {
+                    Some(reader) => {
+                        reader.refresh()?;
+                        reader
+                    }
+                    none => none.insert(Store::reader(&self.store)?),
+                };
+                let published = publisher.publish(reader, now)?;
+                // Between two publishes the store's log may be cut back.
+                reader.rest()?;
+                published
+            }
+            None => Published::default(),
         };
-        let published = publisher.publish(reader, now)?;
-        // Between two publishes the store's log may be cut back.
-        reader.rest()?;
-        Ok(published)
+        unusable.map_or(Ok(published), |error| Err(error.into()))
     }
 
     fn renew_at(&self) -> Option<Timestamp> {
@@ -93,7 +105,7 @@ impl Bench {
 /// Publishes at every ring and whenever the pages need renewal, until shutdown.
 pub async fn run(mut task: Publishing) {
     let mut complaints = Complaints::default();
-    let mut bench = Bench { config: task.config.borrow_and_update().clone(), publisher: None, reader: None };
+    let mut bench = Bench::new(task.config.borrow_and_update().clone());
     let mut retry: Option<Duration> = None;
     loop {
         let is_last = task.shutdown.is_cancelled();
@@ -112,8 +124,7 @@ pub async fn run(mut task: Publishing) {
         .await
         else {
             tracing::error!("publishing broke off; it starts anew: that is a fault in watchbell");
-            task.health.publishing_failed("it broke off");
-            bench = Bench { config: task.config.borrow().clone(), publisher: None, reader: None };
+            bench = Bench::new(task.config.borrow().clone());
             if is_last {
                 return;
             }
@@ -127,7 +138,6 @@ pub async fn run(mut task: Publishing) {
         match result {
             Ok(published) => {
                 retry = None;
-                task.health.publishing_works();
                 task.metrics.published(task.clock.elapsed().since(began));
                 if complaints.settled("publishing") {
                     task.desk.settle("publishing");
@@ -137,7 +147,6 @@ pub async fn run(mut task: Publishing) {
             }
             Err(error) => {
                 let text = error.to_string();
-                task.health.publishing_failed(&text);
                 if let Speak::Now { repeated } = complaints.about("publishing", &text, now) {
                     tracing::error!(repeated, "the site is not published, the old one stays: {text}");
                     let text = format!("The old site stays as it is. {text}");
@@ -158,10 +167,43 @@ pub async fn run(mut task: Publishing) {
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             _ = task.bell.changed() => {}
-            _ = task.config.changed() => {
-                bench = Bench { config: task.config.borrow_and_update().clone(), publisher: None, reader: None };
-            }
+            _ = task.config.changed() => bench.next = Some(task.config.borrow_and_update().clone()),
             () = task.shutdown.cancelled() => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use super::*;
+    use crate::fsio;
+
+    fn config(folder: &Path, more: &str) -> Arc<Config> {
+        let text = format!(
+            "[site]\nurl = \"https://status.example.org/\"\n{more}\n[store]\nallow_volatile = true\n[[service]]\nid = \"api\"\n"
+        );
+        Arc::new(Config::parse(&folder.join("watchbell.toml"), &text, &|_| None).unwrap().config)
+    }
+
+    #[test]
+    fn pages_go_on_being_renewed_while_new_templates_cannot_be_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |minute: i64| Timestamp::from_second(1_795_255_200 + minute * 60).unwrap();
+        let good = config(folder.path(), "");
+        Store::open(&good.store, at(0)).unwrap().set_services(&good.rules).unwrap();
+        let mut bench = Bench::new(Arc::clone(&good));
+        bench.publish(at(0)).unwrap();
+        let page = || fs::read_to_string(good.site.output.join("index.html")).unwrap();
+        let first = page();
+        fsio::write(&folder.path().join("mine/index.html"), b"{% oops").unwrap();
+        bench.next = Some(config(folder.path(), "templates = \"mine\""));
+        bench.publish(at(9)).unwrap_err();
+        let second = page();
+        assert_ne!(first, second, "it was renewed");
+        fsio::write(&folder.path().join("mine/index.html"), b"mine").unwrap();
+        bench.publish(at(10)).unwrap();
+        assert_eq!(page(), "mine");
     }
 }

@@ -245,12 +245,6 @@ impl<'a> Reader<'a> {
         self.problems.push(Problem { about: About::Meaning, severity: Severity::Warning, span, message, hint });
     }
 
-    /// Whether anything was wrong so far.
-    #[must_use]
-    pub fn has_errors(&self) -> bool {
-        self.problems.iter().any(|problem| problem.severity == Severity::Error)
-    }
-
     fn add(&mut self, about: About, span: Range<usize>, message: String, hint: String) {
         self.problems.push(Problem { about, severity: Severity::Error, span, message, hint });
     }

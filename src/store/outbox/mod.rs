@@ -258,17 +258,6 @@ impl Store {
         })
     }
 
-    /// Whether a subscriber is still to be written to: asked right before a message leaves.
-    ///
-    /// # Errors
-    /// If the store cannot be read.
-    pub fn is_confirmed(&self, subscriber: &SubscriberId) -> Result<bool, StoreError> {
-        self.read("look up a subscriber", |db| {
-            db.prepare_cached("SELECT 1 FROM subscriber WHERE id = ?1 AND state = 'confirmed'")?
-                .exists([subscriber.as_bytes()])
-        })
-    }
-
     /// Notes that a subscriber's server refused for good; `gone`: it said that there is no such
     /// mailbox. Returns whether that suspended them: at once if gone, else the third time in a row
     /// on different days (UTC).
