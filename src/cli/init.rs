@@ -27,8 +27,10 @@ pub fn init(global: &Global, args: &Init) -> Outcome {
     })?;
     let folder = path.parent().unwrap_or(Path::new("")).join("notes/incidents");
     fsio::create_folder(&folder)?;
+    let option =
+        if path == Path::new("watchbell.toml") { String::new() } else { format!("--config {} ", path.display()) };
     output::say(&format!(
-        "{} and {} are written.\nLook at what it does with `watchbell probe`, then start it with `watchbell run`.",
+        "{} and {} are written.\nLook at what it does with `watchbell {option}probe`, then start it with `watchbell {option}run`.",
         path.display(),
         folder.display()
     ));
@@ -60,12 +62,15 @@ smtp = "dir:mails"                   # or smtps://mail.example.org with `usernam
     for target in targets {
         let (name, check) = described(target)?;
         let mut id = slug(&name);
+        let mut n = 1;
         while !ids.insert(id.clone()) {
-            id.push_str("-2");
+            n += 1;
+            id = format!("{}-{n}", slug(&name));
         }
         let _ = write!(
             text,
-            "\n[[service]]\nid = {id:?}                           # permanent: it is part of addresses\nname = {name:?}\n\n[[service.check]]\n{check}\nevery = \"60s\"\n"
+            "\n[[service]]\n{:36} # permanent: it is part of addresses\nname = {name:?}\n\n[[service.check]]\n{check}\nevery = \"60s\"\n",
+            format!("id = {id:?}")
         );
     }
     if targets.is_empty() {
@@ -88,7 +93,9 @@ fn described(target: &str) -> Result<(String, String), Failure> {
     {
         let host = url.host_str().ok_or_else(unusable)?;
         let path = url.path().trim_matches('/').replace('/', " ");
-        let name = if path.is_empty() { host.to_owned() } else { format!("{host} {path}") };
+        // Several services of one host differ by their ports.
+        let host = url.port().map_or_else(|| host.to_owned(), |port| format!("{host} port {port}"));
+        let name = if path.is_empty() { host } else { format!("{host} {path}") };
         return Ok((name, format!("http = {:?}", url.as_str())));
     }
     let (host, port) = target.rsplit_once(':').ok_or_else(unusable)?;
@@ -127,6 +134,16 @@ mod tests {
             assert_eq!(loaded.config.rules.services.len(), targets.len().max(1));
             assert!(loaded.warnings.is_empty());
         }
+    }
+
+    #[test]
+    fn services_of_one_host_have_names_of_their_own() {
+        let text = config(&["http://127.0.0.1:81/", "http://127.0.0.1:82/"].map(str::to_owned)).ok().unwrap();
+        for one in ["id = \"127-0-0-1-port-81\"", "name = \"127.0.0.1 port 81\"", "name = \"127.0.0.1 port 82\""] {
+            assert!(text.contains(one), "{one} in {text}");
+        }
+        let text = config(&["a.example:1"; 3].map(str::to_owned)).ok().unwrap();
+        assert!(text.contains("\"a-example-port-1-2\"") && text.contains("\"a-example-port-1-3\""), "{text}");
     }
 
     #[test]
