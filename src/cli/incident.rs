@@ -206,7 +206,7 @@ fn show(shower: &Shower, reader: &Reader, id: &IncidentId, json: bool) -> Outcom
             ]
         })
         .collect();
-    output::print_table(["service", "status", "since", "affected for"], &services)?;
+    output::print_table(["service", "now", "began", "lasted"], &services)?;
     output::print("")?;
     for line in story(shower, &incident, &shown) {
         output::print(&line)?;
@@ -228,5 +228,10 @@ fn story(shower: &Shower, incident: &incident::Incident, shown: &Shown) -> Vec<S
         lines.push((decision.at, format!("  [{on}] {}", decision.reason)));
     }
     lines.sort_by_key(|(at, _)| *at);
-    lines.into_iter().map(|(at, text)| format!("{}  {text}", at.strftime("%Y-%m-%d %H:%M:%S"))).collect()
+    // Further lines of a text stand under its first, so that the times alone stand at the margin.
+    let under = format!("\n{:21}", "");
+    lines
+        .into_iter()
+        .map(|(at, text)| format!("{}  {}", at.strftime("%Y-%m-%d %H:%M:%S"), text.replace('\n', &under)))
+        .collect()
 }

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     config::{Config, Loaded},
-    domain::diagnostic::Diagnostic,
+    domain::{ServiceId, diagnostic::Diagnostic},
     notes::{Folder, Known, Mark, Scan},
 };
 
@@ -39,6 +39,7 @@ struct Cli {
 
 /// Options of every command.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
 struct Global {
     /// The configuration
     #[arg(long, global = true, env = "WATCHBELL_CONFIG", default_value = "watchbell.toml", value_name = "PATH")]
@@ -99,6 +100,16 @@ enum Command {
     Schema(schema::Schema),
     /// Print completions for a shell
     Completions(completions::Completions),
+}
+
+/// The services that are named, or what there is instead.
+fn known_services(config: &Config, named: &[String]) -> Result<Vec<ServiceId>, Failure> {
+    let unknown = |name: &String| {
+        let known = config.service_ids().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        Failure::Usage(format!("there is no service `{name}`; there are: {known}"))
+    };
+    let find = |name: &String| config.service_ids().find(|id| id.as_str() == name).cloned();
+    named.iter().map(|name| find(name).ok_or_else(|| unknown(name))).collect()
 }
 
 /// Why a command did not do what it was asked to.

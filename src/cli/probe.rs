@@ -6,11 +6,11 @@ use clap::Args;
 use futures_util::{StreamExt, stream};
 use serde::Serialize;
 
-use super::{Failure, Global, Outcome, is_coloured, load, output, runtime};
+use super::{Global, Outcome, is_coloured, known_services, load, output, runtime};
 use crate::{
     clock::{Clock, SystemClock},
     domain::{
-        CheckKey, ServiceId,
+        CheckKey,
         outcome::{CheckResult, Phases},
     },
     probe::Prober,
@@ -24,7 +24,8 @@ const AT_ONCE: usize = 64;
 #[derive(Debug, Args)]
 pub struct Probe {
     /// Only these services
-    services: Vec<ServiceId>,
+    #[arg(value_name = "SERVICE")]
+    services: Vec<String>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -45,16 +46,13 @@ struct Row {
 
 pub fn probe(global: &Global, args: &Probe) -> Outcome {
     let config = load(global)?.config;
-    if let Some(unknown) = args.services.iter().find(|id| config.rules.service(id).is_none()) {
-        let known = config.service_ids().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        return Err(Failure::Usage(format!("there is no service `{unknown}`; there are: {known}")));
-    }
+    let services = known_services(&config, &args.services)?;
     let words = Words::load(&config.site.language, config.site.templates.as_deref())?;
     let checks: Vec<_> = config
         .rules
         .services
         .iter()
-        .filter(|service| args.services.is_empty() || args.services.contains(&service.id))
+        .filter(|service| services.is_empty() || services.contains(&service.id))
         .flat_map(|service| service.enabled_checks())
         .collect();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());

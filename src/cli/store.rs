@@ -61,7 +61,7 @@ pub fn store(global: &Global, command: &StoreCommand) -> Outcome {
             if !report.problems.is_empty() {
                 return Err(Failure::Bad);
             }
-            let counts: Vec<String> = report.counts.iter().map(|(what, count)| format!("{count} {what}")).collect();
+            let counts: Vec<String> = report.counts.iter().map(|(what, count)| counted(*count, what)).collect();
             output::print(&format!("{}: sound ({})", config.path.display(), counts.join(", ")))?;
         }
         StoreCommand::Compact => {
@@ -71,4 +71,25 @@ pub fn store(global: &Global, command: &StoreCommand) -> Outcome {
         }
     }
     Ok(())
+}
+
+/// "1 delivery", "2 deliveries".
+fn counted(count: u64, many: &str) -> String {
+    let one = match many.strip_suffix("ies") {
+        Some(stem) => format!("{stem}y"),
+        None => many.trim_end_matches('s').to_owned(),
+    };
+    if count == 1 { format!("1 {one}") } else { format!("{count} {many}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::counted;
+
+    #[test]
+    fn one_of_a_kind_is_not_many() {
+        assert_eq!(counted(1, "deliveries"), "1 delivery");
+        assert_eq!(counted(1, "results"), "1 result");
+        assert_eq!(counted(0, "deliveries"), "0 deliveries");
+    }
 }

@@ -11,12 +11,12 @@ use clap::{Subcommand, ValueEnum};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Failure, Global, Outcome, load, output};
+use super::{Failure, Global, Outcome, known_services, load, output};
 use crate::{
     clock::{Clock, SystemClock},
     config::Config,
     domain::{
-        GroupId, Impact, ServiceId, SubscriberId,
+        GroupId, Impact, SubscriberId,
         subscriber::{self, Address, SubscriberState, Wants},
     },
     store::{Filter, Store, csv},
@@ -40,14 +40,14 @@ pub enum Subscriber {
         address: String,
         /// Only this service (may be given again)
         #[arg(long)]
-        service: Vec<ServiceId>,
+        service: Vec<String>,
         /// Only services of this group (may be given again)
         #[arg(long)]
-        group: Vec<GroupId>,
+        group: Vec<String>,
         /// Only this kind of news (may be given again)
         #[arg(long, value_enum)]
         kind: Vec<Kind>,
-        /// Nothing of less impact
+        /// Nothing of less impact: `none`, `minor`, `major` or `critical`
         #[arg(long, default_value_t = Impact::None)]
         min_impact: Impact,
         /// Language of their mails, such as `de`
@@ -128,13 +128,12 @@ pub fn subscriber(global: &Global, command: &Subscriber) -> Outcome {
         Subscriber::List { state, json } => list(&store, state.map(Into::into), *json),
         Subscriber::Add { address, service, group, kind, min_impact, language, timezone } => {
             let wants = Wants {
-                services: service.clone(),
-                groups: group.clone(),
+                services: known_services(&config, service)?,
+                groups: known_groups(&config, group)?,
                 incidents: kind.is_empty() || kind.contains(&Kind::Incidents),
                 maintenance: kind.is_empty() || kind.contains(&Kind::Maintenance),
                 min_impact: *min_impact,
             };
-            check_known(&config, &wants)?;
             if let Some(zone) = timezone {
                 jiff::tz::TimeZone::get(zone).map_err(|_| {
                     Failure::Usage(format!("`{zone}` is not a time zone: write a name such as `Europe/Berlin`"))
@@ -151,7 +150,7 @@ pub fn subscriber(global: &Global, command: &Subscriber) -> Outcome {
                 confirmed_at: Some(now),
             };
             let is_new = store.add_subscriber(&new)?.is_new;
-            output::say(if is_new { "added" } else { "known already: the choice is replaced" });
+            output::say(if is_new { "added" } else { "known already: what was chosen before is replaced" });
             if config.email.is_none() {
                 output::say("note: without `[email]` in the config nobody can be written to");
             }
@@ -193,8 +192,9 @@ pub fn subscriber(global: &Global, command: &Subscriber) -> Outcome {
             }
             let counts = [
                 (done.added, "added"),
-                (done.updated, "known already"),
-                (done.duplicates, "named twice"),
+                (done.updated, "known already and changed"),
+                (done.same, "known already and unchanged"),
+                (done.duplicates, "named twice in the file"),
                 (done.left, "left before, and are not added again"),
                 (done.other_kinds, "no mail addresses"),
                 (u64::try_from(done.skipped.len()).unwrap_or(u64::MAX), "bad"),
@@ -245,6 +245,9 @@ fn list(store: &Store, state: Option<SubscriberState>, json: bool) -> Outcome {
         })
         .collect();
     output::print_table(["address", "state", "follows", "hears of"], &rows)?;
+    if rows.is_empty() {
+        output::say("no subscribers: `watchbell subscriber add ADDRESS` adds one");
+    }
     Ok(())
 }
 
@@ -252,16 +255,17 @@ fn parse(address: &str) -> Result<Address, Failure> {
     Address::parse(address).map_err(|error| Failure::Usage(format!("`{address}` cannot be written to: {error}")))
 }
 
-fn check_known(config: &Config, wants: &Wants) -> Result<(), Failure> {
-    if let Some(id) = wants.services.iter().find(|id| config.rules.service(id).is_none()) {
-        let known = config.service_ids().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        return Err(Failure::Usage(format!("there is no service `{id}`; there are: {known}")));
-    }
-    if let Some(id) = wants.groups.iter().find(|id| config.rules.groups.iter().all(|group| group.id != **id)) {
-        let known = config.rules.groups.iter().map(|group| group.id.to_string()).collect::<Vec<_>>().join(", ");
-        return Err(Failure::Usage(format!("there is no group `{id}`; there are: {known}")));
-    }
-    Ok(())
+/// The groups that are named, or what there is instead.
+fn known_groups(config: &Config, named: &[String]) -> Result<Vec<GroupId>, Failure> {
+    let groups = &config.rules.groups;
+    let unknown = |name: &String| {
+        let known = groups.iter().map(|group| group.id.to_string()).collect::<Vec<_>>().join(", ");
+        let instead =
+            if known.is_empty() { "; the config has none".to_owned() } else { format!("; there are: {known}") };
+        Failure::Usage(format!("there is no group `{name}`{instead}"))
+    };
+    let find = |name: &String| groups.iter().map(|group| &group.id).find(|id| id.as_str() == name).cloned();
+    named.iter().map(|name| find(name).ok_or_else(|| unknown(name))).collect()
 }
 
 fn answer(done: bool, word: &str) -> Outcome {

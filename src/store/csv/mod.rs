@@ -61,7 +61,9 @@ pub struct Imported {
     pub added: u64,
     /// Known ones who got new choices.
     pub updated: u64,
-    /// Lines that said nothing new: known as they are, or twice in the file.
+    /// Known ones whose line said nothing new.
+    pub same: u64,
+    /// Lines about an address that stood further up in the file.
     pub duplicates: u64,
     /// Lines of people who left within the last 30 days: not brought back.
     pub left: u64,
@@ -107,7 +109,7 @@ pub fn import(
                 Some(known) => {
                     let merged = merged(known.clone(), candidate, now);
                     if merged == known {
-                        imported.duplicates += 1;
+                        imported.same += 1;
                     } else {
                         imported.updated += 1;
                         changed.push(merged);
