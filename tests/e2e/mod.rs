@@ -15,6 +15,7 @@ mod outage;
 mod pages;
 mod readers;
 mod reload;
+mod scale;
 mod stage;
 
 /// Nothing here should take longer.

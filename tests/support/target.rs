@@ -16,7 +16,6 @@ pub struct Target {
     pub address: SocketAddr,
     status: Arc<AtomicU16>,
     delay_ms: Arc<AtomicU64>,
-    asked: Arc<AtomicU64>,
     ended: Arc<AtomicBool>,
 }
 
@@ -25,22 +24,15 @@ impl Target {
     pub fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let target = Self {
-            address,
-            status: Arc::new(AtomicU16::new(200)),
-            delay_ms: Arc::default(),
-            asked: Arc::default(),
-            ended: Arc::default(),
-        };
-        let (status, delay_ms, asked, ended) =
-            (target.status.clone(), target.delay_ms.clone(), target.asked.clone(), target.ended.clone());
+        let target =
+            Self { address, status: Arc::new(AtomicU16::new(200)), delay_ms: Arc::default(), ended: Arc::default() };
+        let (status, delay_ms, ended) = (target.status.clone(), target.delay_ms.clone(), target.ended.clone());
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 if ended.load(Ordering::SeqCst) {
                     return;
                 }
                 let Ok(stream) = stream else { continue };
-                asked.fetch_add(1, Ordering::SeqCst);
                 let (status, delay) = (status.load(Ordering::SeqCst), delay_ms.load(Ordering::SeqCst));
                 std::thread::spawn(move || answer(stream, status, Duration::from_millis(delay)));
             }
@@ -56,11 +48,6 @@ impl Target {
     /// From now on it takes so long.
     pub fn takes(&self, delay: Duration) {
         self.delay_ms.store(delay.as_millis().try_into().unwrap(), Ordering::SeqCst);
-    }
-
-    /// How often it was asked.
-    pub fn asked(&self) -> u64 {
-        self.asked.load(Ordering::SeqCst)
     }
 }
 
