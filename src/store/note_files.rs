@@ -34,7 +34,7 @@ impl Store {
                 "INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
             )?;
             for Mark { name, id, hash } in marks {
-                let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+                let hash = hash.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
                 put.execute((format!("{PREFIX}{name}"), format!("{id} {hash}")))?;
             }
             Ok(())
