@@ -11,7 +11,7 @@ use crate::support::{
 };
 
 /// Text that would be something else if it were not escaped, cleaned and broken where it must be.
-pub const HOSTILE: &str = r##"Mind <script>alert("x")</script> & 'quotes' "both" ]]> --> <img src=x onerror=alert(1)> {{ 7 * 7 }}
+pub const HOSTILE: &str = r#"Mind <script>alert("x")</script> & 'quotes' "both" ]]> --> <img src=x onerror=alert(1)> {{ 7 * 7 }}
 
 <div style="position:fixed">raw</div>
 
@@ -35,7 +35,7 @@ pub const HOSTILE: &str = r##"Mind <script>alert("x")</script> & 'quotes' "both"
 Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaftsvorsitzender
 
 שלום עולם, مرحبا بالعالم, 日本語のテキスト, 👩‍👩‍👧‍👦 and a line
-with a break. <https://example.org/a/very/long/path/that/does/not/end/anywhere/soon/and/has/no/place/to/break/in/it> ***"##;
+with a break. <https://example.org/a/very/long/path/that/does/not/end/anywhere/soon/and/has/no/place/to/break/in/it> ***"#;
 
 /// What is watched, and the daemon that watches it.
 pub struct Stage {
