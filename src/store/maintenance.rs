@@ -16,6 +16,7 @@ use rusqlite::{
 use super::{
     Store, StoreError,
     latency::Histogram,
+    presence::Doorway,
     reader, results,
     row::{At, count},
     schema, suffixed,
@@ -215,11 +216,11 @@ fn replace(config: &config::Store, draft: &Path, key: Option<&Key>) -> Result<Op
 
 /// Brings what stands in the log into the file. Best effort: a broken store is replaced as well.
 fn fold_log(path: &Path) {
-    if schema::recognise(path).is_ok()
-        && let Ok(db) = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
+    let doorway = Doorway::enter();
+    if schema::recognise(path, &doorway).is_ok()
+        && let Ok(db) = doorway.connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
     {
         let _ = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-        let _ = db.close();
     }
 }
 

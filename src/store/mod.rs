@@ -16,6 +16,7 @@ mod latency;
 pub mod maintenance;
 mod note_files;
 pub mod outbox;
+mod presence;
 mod reader;
 mod results;
 mod row;
@@ -35,6 +36,7 @@ use std::{
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
+use self::presence::Held;
 pub use self::{
     commit::Commit,
     error::StoreError,
@@ -56,7 +58,7 @@ use crate::{
 /// The one connection of a process that writes.
 #[derive(Debug)]
 pub struct Store {
-    db: Connection,
+    db: Held,
     path: PathBuf,
     keep_results: Duration,
     /// Numbers of checks that are known to be committed.

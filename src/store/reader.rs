@@ -12,7 +12,9 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use super::{
     Sample, StoreError,
     commit::JSON_VERSION,
-    latency, results,
+    latency,
+    presence::Held,
+    results,
     row::{At, Json, Word, count},
     schema, spans,
 };
@@ -33,7 +35,7 @@ use crate::{
 /// [`Reader::rest`].
 #[derive(Debug)]
 pub struct Reader {
-    db: Connection,
+    db: Held,
     path: PathBuf,
     skipped: Cell<u64>,
 }

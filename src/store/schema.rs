@@ -15,7 +15,13 @@ use std::{
 use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
-use super::{error::StoreError, fs_kind::fs_kind, row::At, suffixed};
+use super::{
+    error::StoreError,
+    fs_kind::fs_kind,
+    presence::{Doorway, Held},
+    row::At,
+    suffixed,
+};
 use crate::{fsio, store::tokens};
 
 /// Marks a database file as a watchbell store: `wbel`, at byte 68 of the file.
@@ -38,12 +44,14 @@ const CACHE_KIB: i64 = -16_384;
 const SQLITE_AT_LEAST: i32 = 3_051_003;
 
 /// Opens the store at `path` for reading and writing; makes it if there is none.
-pub(super) fn open(path: &Path, allow_volatile: bool, now: Timestamp) -> Result<Connection, StoreError> {
+pub(super) fn open(path: &Path, allow_volatile: bool, now: Timestamp) -> Result<Held, StoreError> {
     prepare_place(path, allow_volatile)?;
-    if recognise(path)? == Found::Nothing {
+    let doorway = Doorway::enter();
+    if recognise(path, &doorway)? == Found::Nothing {
         create(path, now)?;
     }
-    let mut db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+    let mut db = doorway
+        .connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
         .map_err(|error| StoreError::from_sqlite(path, "open it", error))?;
     let sqlite = |error| StoreError::from_sqlite(path, "open it", error);
     settings(&db).map_err(sqlite)?;
@@ -75,7 +83,7 @@ pub(super) fn prepare_place(path: &Path, allow_volatile: bool) -> Result<(), Sto
 }
 
 /// Opens the store at `path` for reading only, if it has the schema of this version.
-pub(super) fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
+pub(super) fn open_to_read(path: &Path) -> Result<Held, StoreError> {
     match open_to_check(path)? {
         (db, VERSION..) => Ok(db),
         (_, found) => Err(StoreError::Older { path: path.to_owned(), found, known: VERSION }),
@@ -83,13 +91,14 @@ pub(super) fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
 }
 
 /// Opens the store at `path` for reading only; gives its schema number, which may be older.
-pub(super) fn open_to_check(path: &Path) -> Result<(Connection, i64), StoreError> {
-    if recognise(path)? == Found::Nothing {
+pub(super) fn open_to_check(path: &Path) -> Result<(Held, i64), StoreError> {
+    let doorway = Doorway::enter();
+    if recognise(path, &doorway)? == Found::Nothing {
         return Err(StoreError::Missing { path: path.to_owned() });
     }
     let sqlite = |error| StoreError::from_sqlite(path, "open it", error);
-    let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
-        .map_err(sqlite)?;
+    let db =
+        doorway.connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(sqlite)?;
     settings(&db).map_err(sqlite)?;
     let found = check_schema(&db, path)?;
     Ok((db, found))
@@ -113,8 +122,12 @@ pub(super) enum Found {
 }
 
 /// Looks at a file's first bytes without letting `SQLite` near it, which would take an empty file
-/// for a new database, and write to it.
-pub(super) fn recognise(path: &Path) -> Result<Found, StoreError> {
+/// for a new database, and write to it. What this process has open was looked at before, and must
+/// not be opened by other means.
+pub(super) fn recognise(path: &Path, doorway: &Doorway) -> Result<Found, StoreError> {
+    if doorway.is_open(path) {
+        return Ok(Found::Store);
+    }
     let broken = |what: &str| StoreError::Broken { path: path.to_owned(), what: what.to_owned() };
     let wal = suffixed(path, "-wal");
     let wal_bytes = fs::metadata(&wal).map_or(0, |meta| meta.len());
