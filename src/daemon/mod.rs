@@ -286,6 +286,7 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
             shutdown: shutdown.clone(),
         }),
     );
+    let (at_end, its_clock) = (Arc::clone(&health), Arc::clone(&clock));
     parts.spawn("the watchdog", signals::watchdog(clock, health, shutdown.clone()));
 
     let ended = tokio::select! {
@@ -297,7 +298,10 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
     shutdown.cancel();
     let all_ended = async { while parts.next_ended().await.is_some() {} };
     if tokio::time::timeout(END_WITHIN, all_ended).await.is_err() {
-        tracing::warn!("ended before everything was done; the store has the rest");
+        match at_end.check(its_clock.elapsed()) {
+            Ok(()) => tracing::warn!("ended before everything was done; the store has the rest"),
+            Err(why) => tracing::error!("ended before the last results were written down: {why}"),
+        }
     }
     drop(hangups_tx);
     drop(lock);
