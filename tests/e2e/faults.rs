@@ -28,6 +28,27 @@ fn a_second_daemon_and_a_build_refuse_naming_the_first() {
 }
 
 #[test]
+fn what_is_recorded_after_another_command_wrote_survives_a_kill() {
+    let folder = folder();
+    let folder = folder.path();
+    let (target, listen) = (Target::start(), free_address());
+    write_config(folder, listen, "", &[("api", format!("http = \"http://{}/\"", target.address))]);
+    let daemon = Daemon::start(folder, listen);
+    await_status(listen, "api", "operational");
+    // It is not the last one out, and must not take the log away.
+    ok(folder, &["subscriber", "add", "ann@example.org"]);
+    target.answers(500);
+    await_status(listen, "api", "major_outage");
+    let before = incidents(folder);
+    assert_eq!(before.len(), 1);
+    daemon.kill();
+    assert_eq!(incidents(folder)[0]["started_at"], before[0]["started_at"]);
+    let _daemon = Daemon::start(folder, listen);
+    await_status(listen, "api", "major_outage");
+    assert_eq!(incidents(folder).len(), 1);
+}
+
+#[test]
 fn a_port_in_use_is_reported_and_never_stops_probing() {
     let folder = folder();
     let folder = folder.path();

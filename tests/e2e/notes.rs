@@ -77,3 +77,23 @@ fn a_file_with_a_new_name_opens_an_incident_by_hand() {
     await_status(listen, "api", "operational");
     assert_eq!(incidents(folder)[0]["status"], "resolved");
 }
+
+#[test]
+fn a_file_renamed_between_two_runs_speaks_of_the_same_incident() {
+    let folder = folder();
+    let folder = folder.path();
+    let listen = free_address();
+    write_config(folder, listen, "", &[("api", "tcp = \"127.0.0.1:9\"\nenabled = false".to_owned())]);
+    fs::create_dir_all(folder.join("notes/incidents")).unwrap();
+    let path = |name: &str| folder.join(format!("notes/incidents/{name}.toml"));
+    fs::write(path("slow"), "title = \"Slow\"\nservices = [\"api\"]\n\n[[update]]\ntext = \"Looking.\"\n").unwrap();
+    let daemon = Daemon::start(folder, listen);
+    wait_for("the incident", SOON, || (!incidents(folder).is_empty()).then_some(()));
+    let (status, _) = daemon.terminate();
+    assert!(status.success());
+    fs::rename(path("slow"), path("slow-logins")).unwrap();
+    let daemon = Daemon::start(folder, listen);
+    wait_for("the new name", SOON, || daemon.log().contains("a note has a new name").then_some(()));
+    let all = incidents(folder);
+    assert_eq!((all.len(), &all[0]["id"]), (1, &serde_json::json!("slow")), "{all:?}");
+}
