@@ -15,6 +15,9 @@ use crate::{
     untrusted,
 };
 
+/// As many services are listed to one who named none of them.
+const LISTED: usize = 12;
+
 /// How far ahead of ours an operator's clock may be.
 const AHEAD: SignedDuration = SignedDuration::from_mins(5);
 
@@ -40,10 +43,20 @@ pub(super) fn note(id: IncidentId, root: &Fields, known: &Known, reader: &mut Re
             services.push(service);
         }
     }
-    let updates = updates.into_iter().filter_map(|fields| update(fields, is_over, known, reader)).collect();
+    let first = updates.first().map_or(0..0, |fields| fields.header());
+    let updates: Vec<NoteUpdate> =
+        updates.into_iter().filter_map(|fields| update(fields, is_over, known, reader)).collect();
+    let title = root.get("title").map(one_line).filter(|title| !title.is_blank());
+    if title.is_none() && services.is_empty() && !updates.is_empty() && !is_automatic(&id) {
+        reader.error(
+            first,
+            "this opens an incident that has neither a `title` nor `services`",
+            "add one; or, if it is about an incident that is there, name the file after it (`watchbell incident list`)",
+        );
+    }
     Note {
         id,
-        title: root.get("title").map(one_line).filter(|title| !title.is_blank()),
+        title,
         impact: word(root, "impact"),
         services,
         started,
@@ -55,6 +68,12 @@ pub(super) fn note(id: IncidentId, root: &Fields, known: &Known, reader: &mut Re
         updates,
         postmortem: root.table("postmortem").map(postmortem),
     }
+}
+
+/// Whether an id is of the form that incidents give themselves: `2026-11-21-api`.
+fn is_automatic(id: &IncidentId) -> bool {
+    let mut date = id.as_str().as_bytes().iter().zip(b"0000-00-00-");
+    id.as_str().len() > 11 && date.all(|(c, form)| c == form || (*form == b'0' && c.is_ascii_digit()))
 }
 
 /// A time that has come; our clock and the operator's may differ a little.
@@ -82,7 +101,14 @@ fn service(
     let id = ServiceId::new(name).ok();
     if !id.as_ref().is_some_and(|id| known.services.contains(id)) {
         let near = hint::nearest(name, known.services.iter().map(ServiceId::as_str));
-        let hint = near.map_or_else(String::new, |near| format!("did you mean `{near}`?"));
+        let hint = match near {
+            Some(near) => format!("did you mean `{near}`?"),
+            None if known.services.len() <= LISTED => {
+                let all: Vec<String> = known.services.iter().map(|id| format!("`{id}`")).collect();
+                format!("there {} {}", if all.len() == 1 { "is" } else { "are" }, all.join(", "))
+            }
+            None => String::new(),
+        };
         let message = format!("there is no service `{name}`");
         if is_over && id.is_some() {
             reader.warning(span, message, hint);

@@ -15,7 +15,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use sha2::{Digest, Sha256};
 
-use super::{Known, MAX_BYTES, id_of, parse};
+use super::{Known, MAX_BYTES, id_of, parse_as};
 use crate::{
     domain::{
         IncidentId, ServiceId,
@@ -270,9 +270,8 @@ impl Folder {
         if let Some((id, note)) = kept {
             (file.id, file.note) = (id, note);
         }
-        match parse(&path, &text, known) {
-            Ok((mut note, warnings)) => {
-                note.id = file.id.clone();
+        match parse_as(Some(file.id.clone()), &path, &text, known) {
+            Ok((note, warnings)) => {
                 file.problems = warnings;
                 if file.note.as_ref() != Some(&note) {
                     scan.changed.push(note.clone());

@@ -39,10 +39,20 @@ pub struct Known {
 /// # Errors
 /// Everything that is wrong with it, in the order of the file.
 pub fn parse(path: &Path, text: &str, known: &Known) -> Result<(Note, Vec<Diagnostic>), Vec<Diagnostic>> {
+    parse_as(id_of(path), path, text, known)
+}
+
+/// The same for a file that has been renamed, and still is the note of another incident.
+fn parse_as(
+    id: Option<IncidentId>,
+    path: &Path,
+    text: &str,
+    known: &Known,
+) -> Result<(Note, Vec<Diagnostic>), Vec<Diagnostic>> {
     let is_short = text.len() <= MAX_BYTES;
     let mut reader =
         Reader::new(&keys::INCIDENT, if is_short { text } else { "" }, Sources::none(), known.timezone.clone());
-    let note = match id_of(path) {
+    let note = match id {
         Some(id) if is_short => {
             let root = reader.read();
             Some(convert::note(id, &root, known, &mut reader))

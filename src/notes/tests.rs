@@ -98,6 +98,31 @@ fn a_file_that_says_nothing_yet_is_a_note_without_updates() {
 }
 
 #[test]
+fn words_about_no_incident_that_could_be_known_are_refused() {
+    let read = |name: &str, text: &str| {
+        let read = parse(&Path::new("incidents").join(name), text, &known("UTC"));
+        read.map_err(|errors| errors.iter().map(ToString::to_string).collect::<String>())
+    };
+    let words = "# x\n[[update]]\ntext = \"We look into it.\"\n";
+    let said = read("outage-of-api.toml", words).unwrap_err();
+    assert!(said.contains("toml:2:1: this opens an incident that has neither a `title` nor `services`"), "{said}");
+    for name in ["2026-11-21.toml", "2026-11-2x-api.toml"] {
+        assert!(read(name, words).is_err(), "{name}");
+    }
+    assert!(read("2026-11-21-api.toml", words).is_ok(), "an automatic incident has both");
+    for more in ["title = \"x\"\n", "services = [\"api\"]\n"] {
+        assert!(read("outage-of-api.toml", &format!("{more}{words}")).is_ok(), "{more}");
+    }
+    assert!(read("outage-of-api.toml", "[[update]]\ntext = \"\"\n").is_ok(), "it says nothing yet");
+}
+
+#[test]
+fn who_names_no_service_is_told_which_there_are() {
+    let said = error("services = [\"quantum\"]");
+    assert!(said.contains("there is no service `quantum`") && said.contains("there are `api`, "), "{said}");
+}
+
+#[test]
 fn times_without_an_offset_are_the_sites() {
     let started = |text: &str| note(&format!("started = {text}")).started.unwrap();
     assert_eq!(started("2026-11-21T11:15:00"), at("2026-11-21T10:15:00Z"));
