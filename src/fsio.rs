@@ -189,6 +189,17 @@ pub fn remove(target: &Path, keep: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Why an operation failed, in the system's words but without its number: "No such file or
+/// directory".
+#[must_use]
+pub fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.split_once(" (os error ") {
+        Some((words, _)) => words.to_owned(),
+        None => text,
+    }
+}
+
 /// Reads a text file of at most `max` bytes.
 ///
 /// # Errors

@@ -160,10 +160,21 @@ pub fn main() -> ExitCode {
         }
         Err(Failure::Failed(error)) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(Failure::Failed(error)) => {
-            output::say(&format!("error: {error:#}"));
+            output::say(&format!("error: {}", without_numbers(&format!("{error:#}"))));
             ExitCode::from(3)
         }
     }
+}
+
+/// An error's text without the numbers of the system's errors: their words stand before them.
+fn without_numbers(text: &str) -> String {
+    let mut rest = text;
+    let mut plain = String::new();
+    while let Some((before, after)) = rest.split_once(" (os error ") {
+        plain.push_str(before);
+        rest = after.split_once(')').map_or("", |(_, after)| after);
+    }
+    plain + rest
 }
 
 /// Reads the config, or says all that is wrong with it.
@@ -212,4 +223,16 @@ fn is_coloured(global: &Global) -> bool {
 /// A runtime for the commands that need one.
 fn runtime() -> Result<tokio::runtime::Runtime, std::io::Error> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_numbers;
+
+    #[test]
+    fn the_numbers_of_the_system_s_errors_are_left_out() {
+        assert_eq!(without_numbers("a cannot be read: Gone (os error 2)"), "a cannot be read: Gone");
+        assert_eq!(without_numbers("a: Gone (os error 2): b (os error 3)!"), "a: Gone: b!");
+        assert_eq!(without_numbers("all (is) well"), "all (is) well");
+    }
 }

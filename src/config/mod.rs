@@ -242,7 +242,7 @@ impl Config {
                 severity: Severity::Error,
                 source: Arc::new(SourceFile { path: path.to_owned(), text: String::new() }),
                 span: 0..0,
-                message: format!("the config cannot be read: {error}"),
+                message: format!("the config cannot be read: {}", fsio::reason(&error)),
                 hint,
             }]
         })?;

@@ -61,6 +61,12 @@ impl Complaints {
     }
 }
 
+/// A count as a field of a log line, which none is not worth.
+#[must_use]
+pub fn some(repeated: u32) -> Option<u32> {
+    (repeated > 0).then_some(repeated)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

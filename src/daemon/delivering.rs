@@ -13,7 +13,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::complaints::{Complaints, Speak};
+use super::complaints::{Complaints, Speak, some};
 use crate::{
     clock::Clock,
     config::{Config, OperatorTarget},
@@ -153,7 +153,7 @@ pub async fn run(mut task: Delivering) {
                 Err(error) => {
                     let text = error.to_string();
                     if let Speak::Now { repeated } = complaints.about("mail", &text, task.clock.wall()) {
-                        tracing::error!(repeated, "no mail can be sent, trying again: {text}");
+                        tracing::error!(repeated = some(repeated), "no mail can be sent, trying again: {text}");
                     }
                 }
             }

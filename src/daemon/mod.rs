@@ -320,8 +320,10 @@ fn announcement(config: &Config) -> Vec<String> {
     let checks = config.rules.services.iter().flat_map(|service| service.enabled_checks()).count();
     let plural = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
     let told = match config.email.as_ref().map(|email| &email.transport) {
-        Some(MailTransport::Smtp { host, port, .. }) => format!("subscribers by mail through {host}:{port}"),
-        Some(MailTransport::Dir(folder)) => format!("mails are written into {}", folder.display()),
+        Some(MailTransport::Smtp { host, port, .. }) => format!("subscribers, by mail through {host}:{port}"),
+        Some(MailTransport::Dir(folder)) => {
+            format!("nobody: mails are put into the folder {}", folder.display())
+        }
         None => "nobody by mail: there is no `[email]`".to_owned(),
     };
     vec![

@@ -14,7 +14,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    complaints::{Complaints, Speak},
+    complaints::{Complaints, Speak, some},
     judging::Order,
 };
 use crate::{
@@ -117,7 +117,10 @@ pub async fn run(mut task: Noting) {
         if let Err(error) = kept
             && let Speak::Now { repeated } = complaints.about("names of notes", &error.to_string(), task.clock.wall())
         {
-            tracing::warn!(repeated, "a file that is renamed now may not be known after a restart: {error}");
+            tracing::warn!(
+                repeated = some(repeated),
+                "a file that is renamed now may not be known after a restart: {error}"
+            );
         }
         for (name, id) in &scan.renamed {
             tracing::info!(%name, incident = %id, "a note has a new name");
@@ -129,36 +132,45 @@ pub async fn run(mut task: Noting) {
                 return;
             }
         }
-        let mut said = BTreeMap::<String, String>::new();
+        // Of each topic the line for the log, and the whole for the operator.
+        let mut said = BTreeMap::<String, (String, String)>::new();
         for problem in &scan.problems {
             if problem.severity == Severity::Warning {
                 // `check` shows these; the note is used.
                 tracing::debug!("{problem}");
                 continue;
             }
-            let text = said.entry(problem.source.path.display().to_string()).or_default();
-            if !text.is_empty() {
+            let (line, text) = said.entry(problem.source.path.display().to_string()).or_default();
+            if text.is_empty() {
+                *line = format!("a note is not used as it is, its last good version stays: {}", problem.brief());
+            } else {
+                line.push_str("; ");
+                line.push_str(&problem.brief());
                 text.push_str("\n\n");
             }
             text.push_str(&problem.to_string());
         }
         if let Some(error) = &scan.failed {
-            said.insert("the notes folder".to_owned(), format!("the notes folder cannot be read: {error}"));
+            let text = format!("the notes folder cannot be read: {error}");
+            said.insert("the notes folder".to_owned(), (text.clone(), text));
         }
         for id in &scan.vanished {
-            let text = format!("the file of the note `{id}` is gone; what it said stays in force");
-            said.insert(format!("{id}.toml"), text);
+            let text = format!(
+                "the file of the note `{id}` is gone; what it said stays in force (to take it off the site, put the \
+                 file back with `withdrawn = true`)"
+            );
+            said.insert(format!("{id}.toml"), (text.clone(), text));
         }
-        for (topic, text) in &said {
-            if let Speak::Now { repeated } = complaints.about(topic, text, task.clock.wall()) {
-                tracing::warn!(repeated, "a note needs attention; its last good version stays in force\n{text}");
+        for (topic, (line, text)) in &said {
+            if let Speak::Now { repeated } = complaints.about(topic, line, task.clock.wall()) {
+                tracing::warn!(repeated = some(repeated), "{line}");
                 task.desk.tell(Notice::new(topic.clone(), "A note needs attention", text), task.clock.wall());
             }
         }
         for topic in wrong.iter().filter(|topic| !said.contains_key(*topic)) {
             complaints.settled(topic);
             task.desk.settle(topic);
-            tracing::info!("{topic} is good again");
+            tracing::info!("{topic}: nothing is wrong any more");
         }
         task.metrics.notes_invalid(invalid);
         wrong = said.into_keys().collect();
@@ -186,6 +198,9 @@ async fn create(config: &Arc<Config>, incident: Incident, complaints: &mut Compl
         Err(error) => error.to_string(),
     };
     if let Speak::Now { repeated } = complaints.about("notes folder", &text, task.clock.wall()) {
-        tracing::warn!(repeated, "no note file was created for an incident (this changes nothing else): {text}");
+        tracing::warn!(
+            repeated = some(repeated),
+            "no note file was created for an incident (this changes nothing else): {text}"
+        );
     }
 }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use tokio::{sync::watch, task::spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
-use super::complaints::{Complaints, Speak};
+use super::complaints::{Complaints, Speak, some};
 use crate::{
     clock::Clock,
     config::{self, Config},
@@ -148,7 +148,7 @@ pub async fn run(mut task: Publishing) {
             Err(error) => {
                 let text = error.to_string();
                 if let Speak::Now { repeated } = complaints.about("publishing", &text, now) {
-                    tracing::error!(repeated, "the site is not published, the old one stays: {text}");
+                    tracing::error!(repeated = some(repeated), "the site is not published, the old one stays: {text}");
                     let text = format!("The old site stays as it is. {text}");
                     task.desk.tell(Notice::new("publishing", "The site is not published", &text), now);
                 }

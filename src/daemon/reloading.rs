@@ -15,7 +15,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    complaints::{Complaints, Speak},
+    complaints::{Complaints, Speak, some},
     judging::Order,
 };
 use crate::{
@@ -58,6 +58,9 @@ pub struct Reloading {
     /// What was said of the store.
     pub complaints: Complaints,
 }
+
+/// How many errors of one config go to the log.
+const SAID: usize = 10;
 
 /// What a file looks like from outside.
 #[derive(Clone, PartialEq, Eq)]
@@ -117,16 +120,26 @@ impl Reloading {
     }
 
     /// What the file says is in force: whatever was wrong with it is news if it comes back.
-    fn is_good(&self) {
+    fn is_good(&mut self) {
+        if self.complaints.settled("config") {
+            tracing::info!("the config is good again");
+        }
         self.metrics.config_valid(true);
         self.desk.settle("config");
         self.desk.settle("config-waits");
     }
 
-    fn refuse(&self, problems: &[Diagnostic]) {
+    fn refuse(&mut self, problems: &[Diagnostic]) {
+        // Said each time, since each is a change or was asked for; remembered for the day it is good.
+        self.complaints.about("config", "", self.clock.wall());
         self.metrics.config_valid(false);
+        for problem in problems.iter().take(SAID) {
+            tracing::error!("the changed config is not used, the old one stays in force: {}", problem.brief());
+        }
+        if let Some(more) = problems.len().checked_sub(SAID).filter(|more| *more > 0) {
+            tracing::error!(more, "the changed config has further errors; `watchbell check` shows them all");
+        }
         let text = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n\n");
-        tracing::error!("the changed config is not used, the old one stays in force\n{text}");
         let text = format!("The old config stays in force.\n\n{text}");
         self.desk.tell(Notice::new("config", "The config has errors", &text), self.clock.wall());
     }
@@ -161,13 +174,16 @@ impl Reloading {
         };
         if let Some(trouble) = trouble {
             if let Speak::Now { repeated } = self.complaints.about("store", &trouble, now) {
-                tracing::error!(repeated, "the changed config waits, since the store cannot be written: {trouble}");
+                tracing::error!(
+                    repeated = some(repeated),
+                    "the changed config waits, since the store cannot be written: {trouble}"
+                );
             }
             return false;
         }
         self.complaints.settled("store");
         for warning in &loaded.warnings {
-            tracing::warn!("{warning}");
+            tracing::warn!("{}", warning.brief());
         }
         for key in kept {
             tracing::warn!("`{key}` changed: that takes a restart");

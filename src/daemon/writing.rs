@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::{mpsc, watch};
 
 use super::{
-    complaints::{Complaints, Speak},
+    complaints::{Complaints, Speak, some},
     health::Health,
 };
 use crate::{
@@ -38,7 +38,7 @@ pub fn run(
             let text = error.to_string();
             health.store_failed(&text);
             if let Speak::Now { repeated } = complaints.about("store", &text, clock.wall()) {
-                tracing::error!(repeated, "the store cannot be written, trying again: {text}");
+                tracing::error!(repeated = some(repeated), "the store cannot be written, trying again: {text}");
             }
             tries += 1;
             if is_ending() && tries >= LAST_TRIES {

@@ -43,6 +43,24 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
+    /// All of it but the underlined text, in one line, as logs want it:
+    /// "watchbell.toml:14:1: unknown key `evry` in a check (did you mean `every`?)". Of a file
+    /// without a text there is no place to name.
+    #[must_use]
+    pub fn brief(&self) -> String {
+        let path = self.source.path.display();
+        let warning = if self.severity == Severity::Warning { "warning: " } else { "" };
+        let place = if self.source.text.is_empty() {
+            String::new()
+        } else {
+            let (line, column) = self.position();
+            format!("{line}:{column}:")
+        };
+        let hint = if self.hint.is_empty() { String::new() } else { format!(" ({})", self.hint) };
+        let message = self.message.replace('\n', " ");
+        format!("{path}:{place} {warning}{message}{hint}")
+    }
+
     /// Line and column of the span's start, both from 1; columns count characters.
     #[must_use]
     pub fn position(&self) -> (usize, usize) {
@@ -85,6 +103,9 @@ fn window(line: &str, column: usize) -> (String, usize) {
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.source.text.is_empty() {
+            return f.write_str(&self.brief());
+        }
         let (line, column) = self.position();
         let warning = if self.severity == Severity::Warning { "warning: " } else { "" };
         writeln!(f, "{}:{line}:{column}: {warning}{}", self.source.path.display(), self.message)?;
@@ -137,6 +158,10 @@ mod tests {
     fn a_span_outside_the_text_or_inside_a_character_is_no_trouble() {
         assert!(diagnostic("é", 1..1).starts_with("watchbell.toml:1:1: "));
         assert!(diagnostic("a\n", 99..120).starts_with("watchbell.toml:2:1: "));
-        assert!(diagnostic("", 0..0).starts_with("watchbell.toml:1:1: "));
+        assert_eq!(
+            diagnostic("", 0..0),
+            "watchbell.toml: unknown key `evry` in a check (did you mean `every`?)",
+            "nothing is there to be underlined"
+        );
     }
 }
