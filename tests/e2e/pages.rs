@@ -206,10 +206,13 @@ fn a_site_in_the_middle_of_an_outage_stands_every_test() {
         browse(node, &["age".as_ref(), site.as_ref(), "".as_ref()]);
         browse(node, &["age".as_ref(), site.as_ref(), "services/api/".as_ref()]);
     }
-    if java.is_none() || checker.is_none() {
-        skip!("vnu-jar or java is not installed");
-    }
-    if node.is_none() || chromium.is_none() || axe.is_none() {
-        skip!("chromium, node or axe-core is not installed");
+    let missing: Vec<&str> =
+        [("java", &java), ("vnu-jar", &checker), ("node", &node), ("chromium", &chromium), ("axe-core", &axe)]
+            .iter()
+            .filter(|(_, path)| path.is_none())
+            .map(|(name, _)| *name)
+            .collect();
+    if !missing.is_empty() {
+        skip!("in part: {} is not installed", missing.join(", "));
     }
 }

@@ -73,7 +73,6 @@ impl Stage {
         await_status(listen, "website", "major_outage");
         website.answers(200);
         await_status(listen, "website", "operational");
-        std::thread::sleep(Duration::from_millis(1500)); // `reopen_window`: what follows is another incident
         slow.takes(Duration::from_millis(300));
         for target in [database, api, website] {
             target.answers(503);
@@ -150,7 +149,7 @@ listen = "{listen}"
 
 [incidents]
 gather = "300ms"
-reopen_window = "1s"
+reopen_window = "0s"
 merge_window = "10s"
 
 [notes]
