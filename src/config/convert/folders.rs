@@ -44,6 +44,16 @@ pub(super) fn check(places: &Places<'_>, site: &Fields, reader: &mut Reader<'_>)
             return;
         }
     }
+    for (what, path) in [("this file", places.config), ("the store", places.store), ("the notes", places.notes)] {
+        if places.site.static_files.as_deref().is_some_and(|files| plain(path).starts_with(plain(files))) {
+            reader.error(
+                site.span("static"),
+                format!("the static files would publish {what}"),
+                "write a folder that holds nothing else",
+            );
+            return;
+        }
+    }
     if places.site.static_files.as_deref().is_some_and(|path| output.starts_with(plain(path))) {
         reader.error(
             span,

@@ -131,6 +131,8 @@ pub enum DropReason {
     Withdrawn,
     /// The operator took it back, or told nobody, before it was sealed.
     TakenBack,
+    /// It began and ended so long ago that it is history.
+    LongPast,
 }
 
 impl DropReason {
@@ -146,9 +148,13 @@ impl DropReason {
             Self::AlreadyTold => "already_told",
             Self::Withdrawn => "withdrawn",
             Self::TakenBack => "taken_back",
+            Self::LongPast => "long_past",
         }
     }
 }
+
+/// What ended longer ago than this, unheard of, is no news: mail was off, not late.
+const LONG_PAST: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// What a recipient believes of an incident.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -306,11 +312,18 @@ impl Planner<'_> {
             EventKind::Withdrawn if is_told => Verdict::Tell(News::Withdrawn),
             _ if self.lane.current.withdrawn && !is_told => Verdict::Drop(DropReason::Withdrawn),
             EventKind::Postmortem => self.of_impact().unwrap_or(Verdict::Tell(News::Postmortem)),
-            _ => self
-                .of_impact()
-                .or_else(|| self.of_length(kept, belief))
-                .unwrap_or_else(|| Verdict::Tell(self.news(kept, belief))),
+            _ => self.of_impact().or_else(|| self.of_length(kept, belief)).unwrap_or_else(|| {
+                match self.news(kept, belief) {
+                    News::Passed if self.is_long_past() => Verdict::Drop(DropReason::LongPast),
+                    news => Verdict::Tell(news),
+                }
+            }),
         })
+    }
+
+    /// Whether it was over so long ago that it is history: they can read it on the site.
+    fn is_long_past(&self) -> bool {
+        self.lane.current.resolved_at.is_some_and(|at| later(at, LONG_PAST) <= self.now)
     }
 
     /// `min_impact`: what they have not heard of waits until it matters enough, or is over.

@@ -66,6 +66,15 @@ fn an_outage_that_came_and_went_unseen_is_one_message() {
 }
 
 #[test]
+fn an_outage_of_last_month_that_nobody_heard_of_is_history() {
+    let mut story = Story::opens(0, &["api"]);
+    story.resolves(600);
+    let lane = story.lane(&subscriber(&[]), &[], &[0, 1]);
+    assert_eq!(short(&lane, 600 + 6 * 86_400), ["folded", "passed"]);
+    assert_eq!(short(&lane, 600 + 7 * 86_400), ["long_past", "long_past"]);
+}
+
+#[test]
 fn an_outage_that_is_still_going_on_after_a_stop_is_told_as_it_is_now() {
     let mut story = Story::opens(0, &["api", "website"]);
     story.is_back(90, "website");
