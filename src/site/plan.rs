@@ -225,7 +225,7 @@ impl Plan {
         self.add(format!("services/{id}/outages.csv"), Order::Feed, spans, What::Outages(id.clone()));
         let badge = |name: &str| format!("badge/{id}/{name}");
         let own = || Some(id.clone());
-        let uptime = spans.and(slot);
+        let uptime = spans.and((slot, snapshot.changed_at(id).map(Timestamp::as_millisecond)));
         self.add(badge("status.svg"), Order::Feed, status, What::Badge(own(), BadgeKind::Status));
         self.add(badge("shields.json"), Order::Feed, status, What::Badge(own(), BadgeKind::Shields));
         self.add(badge("uptime-90d.svg"), Order::Feed, uptime, What::Badge(own(), BadgeKind::Uptime));
@@ -318,7 +318,7 @@ impl Plan {
             ("shields.json", BadgeKind::Shields),
             ("uptime-90d.svg", BadgeKind::Uptime),
         ] {
-            let key = if kind == BadgeKind::Uptime { spans.and(slot) } else { services };
+            let key = if kind == BadgeKind::Uptime { present.and(spans.0) } else { services };
             self.add(format!("badge/overall/{name}"), Order::Feed, key, What::Badge(None, kind));
         }
         for (name, document) in [

@@ -190,7 +190,7 @@ impl<'a> Renderer<'a> {
         if kind == BadgeKind::Uptime {
             let tally = |id: &ServiceId| {
                 let pace = if service.is_some() { self.snapshot.pace_of(id) } else { self.snapshot.pace() };
-                days::window(facts.spans(id), 90, self.snapshot.slot(pace))
+                days::window(facts.spans(id), 90, self.snapshot.counted_until(id, pace))
             };
             // Of the whole: of all services' time together.
             let tally = service.map_or_else(

@@ -213,6 +213,17 @@ impl<'a> Snapshot<'a> {
         }
     }
 
+    /// Until when a service's time is counted where its uptime is shown. What has only begun counts
+    /// for the moment that it has been: a service that is seen up must not be called without data.
+    #[must_use]
+    pub fn counted_until(&self, service: &ServiceId, pace: Pace) -> Timestamp {
+        let stated_at = self.stated_at(self.changed_at(service), pace);
+        let spans = self.facts.spans(service);
+        let begun_at = spans.iter().find(|span| span.status != ServiceStatus::Unknown).map(|span| span.from);
+        let first_moment = begun_at.and_then(|at| at.checked_add(1.millisecond()).ok());
+        first_moment.map_or(stated_at, |moment| stated_at.max(moment))
+    }
+
     /// When the newest thing happened to a service, as far as is known.
     #[must_use]
     pub fn changed_at(&self, service: &ServiceId) -> Option<Timestamp> {

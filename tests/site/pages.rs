@@ -8,6 +8,7 @@ use base64::Engine as _;
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest as _, Sha256};
 use watchbell::{
+    domain::incident::{Fact, FactKind},
     fsio,
     site::{Options, Publisher},
 };
@@ -269,4 +270,59 @@ fn a_service_that_is_no_longer_watched_keeps_its_page_and_claims_nothing() {
     assert!(!page.contains("data-status") && !page.contains("fresh-until\" content"));
     assert!(site.contains_key("services/website/updates.rss"));
     assert!(!text(&site, "index.html").contains("data-service=\"website\""));
+}
+
+#[test]
+fn what_has_only_begun_counts_from_its_first_moment_and_the_badge_says_what_the_page_says() {
+    let home = tempfile::tempdir().unwrap();
+    let began_at = at("2026-11-21T14:00:07Z");
+    let mut scene = Scene::calm(scene::config(home.path(), scene::DOCUMENT_HOUSE), began_at);
+    let mut publisher = Publisher::new(&scene.config).unwrap();
+    publisher.publish(&scene, began_at).unwrap();
+    let site = tree(&home.path().join("public"));
+    for page in ["index.html", "services/website/index.html"] {
+        assert!(text(&site, page).contains("100 % uptime"), "{page}");
+    }
+    assert!(!text(&site, "index.html").contains("no data"));
+    let down_at = at("2026-11-21T14:00:27Z");
+    scene.turn("website", scene::Down, down_at);
+    scene.open("2026-11-21-website", &[("website", scene::Down)], down_at);
+    scene.resolve("2026-11-21-website", at("2026-11-21T14:00:47Z"));
+    publisher.publish(&scene, at("2026-11-21T14:00:50Z")).unwrap();
+    let site = tree(&home.path().join("public"));
+    for file in ["index.html", "services/website/index.html", "badge/website/uptime-90d.svg"] {
+        assert!(text(&site, file).contains("50.00 %"), "{file}: {}", text(&site, file));
+    }
+}
+
+#[test]
+fn the_logo_stands_beside_the_title() {
+    let home = tempfile::tempdir().unwrap();
+    fsio::write(&home.path().join("logo.svg"), b"<svg xmlns=\"http://www.w3.org/2000/svg\"/>").unwrap();
+    let text = scene::DOCUMENT_HOUSE.replace("[site]", "[site]\nlogo = \"logo.svg\"");
+    let scene = Scene::calm(scene::config(home.path(), &text), at("2026-11-21T14:00:00Z"));
+    Publisher::new(&scene.config).unwrap().publish(&scene, at("2026-11-21T14:00:00Z")).unwrap();
+    let page = std::fs::read_to_string(home.path().join("public/index.html")).unwrap();
+    let home = page.split_once("class=\"home\"").unwrap().1.split_once("</a>").unwrap().0;
+    assert!(home.contains("/logo.") && home.ends_with("alt=\"\"> Document House"), "{home}");
+}
+
+#[test]
+fn the_end_of_an_incident_is_its_newest_entry() {
+    let home = tempfile::tempdir().unwrap();
+    let mut scene = Scene::calm(scene::config(home.path(), scene::DOCUMENT_HOUSE), at("2026-11-01T00:00:00Z"));
+    let (from, to) = (at("2026-11-20T10:00:00Z"), at("2026-11-20T10:10:30Z"));
+    scene.open("2026-11-20-website", &[("website", scene::Down), ("ask", scene::Down)], from);
+    // As people read it, the first was back when the whole was over.
+    let incident = scene.incident_mut("2026-11-20-website");
+    incident.affected[0].recovered_at = Some(to - SignedDuration::from_millis(90));
+    let back = FactKind::Recovered { service: scene::id("ask"), after_ms: 600_000 };
+    incident.facts.push(Fact { at: to, what: back });
+    scene.resolve("2026-11-20-website", to);
+    Publisher::new(&scene.config).unwrap().publish(&scene, at("2026-11-21T14:00:00Z")).unwrap();
+    let site = tree(&home.path().join("public"));
+    let page = text(&site, "incidents/2026-11-20-website/index.html");
+    let place = |words: &str| page.find(words).unwrap_or_else(|| panic!("no {words} in {page}"));
+    assert!(place("All affected services are back.") < place("Ask is back after 10 min."));
+    assert!(!page.contains("<small>back "));
 }

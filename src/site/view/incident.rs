@@ -187,12 +187,12 @@ fn affected(context: &Context, incident: &Incident, part: &Affected, stated_at: 
     let exceeded = allowed
         .filter(|allowed| part.worst.is_down() && lasted_ms > *allowed)
         .map(|allowed| words.text("incident.exceeded", &[("duration", &words.duration(allowed))]));
-    let detail =
-        part.recovered_at.filter(|_| incident.is_open() || Some(part.recovered_at) != Some(incident.resolved_at));
-    let detail = detail.map(|at| {
-        let near = if incident.is_open() { stated_at } else { incident.started_at };
-        words.text("incident.back_since", &[("time", &words.moment_near(at, near, zone))])
-    });
+    let near = if incident.is_open() { stated_at } else { incident.started_at };
+    let said = |at: Timestamp| words.moment_near(at, near, zone);
+    // The end of the whole stands above; only what was back sooner has a time of its own, as people
+    // read it.
+    let detail = part.recovered_at.map(said).filter(|at| incident.resolved_at.map(said).as_ref() != Some(at));
+    let detail = detail.map(|at| words.text("incident.back_since", &[("time", &at)]));
     Part {
         id: part.service.to_string(),
         name: context.names.get(&part.service).to_owned(),
@@ -204,17 +204,18 @@ fn affected(context: &Context, incident: &Incident, part: &Affected, stated_at: 
     }
 }
 
-/// What people said and what the monitor saw, newest first; at the same moment people come first.
+/// What people said and what the monitor saw, newest first; at the same moment people come first, and
+/// of facts the one that was written down last.
 fn entries(context: &Context, incident: &Incident, near: Timestamp) -> Vec<Entry> {
     let words = &context.words;
     let said = incident.updates.iter().filter(|update| !update.withdrawn).map(|update| {
         let word = word(context, update, incident.impact, near);
         let at = word.at.clone();
-        ((update.at, true, update.recorded_at), Entry { word: Some(word), at, text: String::new() })
+        ((update.at, true, update.recorded_at, 0), Entry { word: Some(word), at, text: String::new() })
     });
-    let seen = incident.facts.iter().map(|fact| {
+    let seen = incident.facts.iter().enumerate().map(|(n, fact)| {
         let at = When::new(fact_time(context, fact, near), fact.at);
-        ((fact.at, false, fact.at), Entry { word: None, at, text: words.fact(fact, &context.names) })
+        ((fact.at, false, fact.at, n), Entry { word: None, at, text: words.fact(fact, &context.names) })
     });
     let mut entries: Vec<_> = said.chain(seen).collect();
     entries.sort_by_key(|(order, _)| std::cmp::Reverse(*order));

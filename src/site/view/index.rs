@@ -223,7 +223,7 @@ pub fn bars(snapshot: &Snapshot<'_>, service: &Service, days: &Days, all: bool) 
     let words = &snapshot.context.words;
     let spans = snapshot.facts.spans(&service.id);
     // Today ends where the page's statement stands, so that the same facts give the same bars.
-    let stated_at = snapshot.stated_at(snapshot.changed_at(&service.id), snapshot.pace());
+    let stated_at = snapshot.counted_until(&service.id, snapshot.pace());
     let mut days = days.clone();
     if let Some(end) = days.bounds.last_mut() {
         *end = stated_at;

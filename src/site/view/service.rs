@@ -99,8 +99,9 @@ pub fn service(snapshot: &Snapshot<'_>, service: &Service) -> Result<ServicePage
         _ => String::new(),
     };
     let spans = snapshot.facts.spans(&service.id);
+    let counted_until = snapshot.counted_until(&service.id, snapshot.pace_of(&service.id));
     let windows = WINDOWS.map(|n| {
-        let tally = days::window(spans, n, stated_at);
+        let tally = days::window(spans, n, counted_until);
         let down = if tally.down_ms == 0 { String::new() } else { words.duration(tally.down_ms) };
         let down = if down.is_empty() { down } else { words.text("page.bar_down", &[("duration", &down)]) };
         Window { label: words.text(&format!("service.window_{n}"), &[]), uptime: words.uptime(tally.uptime()), down }
