@@ -267,14 +267,15 @@ impl Schedule {
         self.entries.iter().filter(|entry| entry.in_flight).count()
     }
 
-    /// Asks for a probe at a time of its own within the next seconds, unless its turn is sooner.
+    /// Asks for a probe at a time of its own within the next seconds, unless its turn comes
+    /// within them anyway: turns are spread as evenly, and thousands are not probed twice.
     fn catch_up(&mut self, place: usize, now_ms: i64) {
         let checks = i64::try_from(self.entries.len()).unwrap_or(i64::MAX);
         let spread_ms = checks.saturating_mul(CATCH_UP_MS).clamp(CATCH_UP_LEAST_MS, CATCH_UP_MOST_MS);
         let Some(entry) = self.entries.get(place) else { return };
-        let at_ms = now_ms.saturating_add(entry.turns.share_of(spread_ms));
         let key = entry.key.clone();
-        if entry.next_ms.is_none_or(|turn| turn > at_ms) {
+        if entry.next_ms.is_none_or(|turn| turn > now_ms.saturating_add(spread_ms)) {
+            let at_ms = now_ms.saturating_add(entry.turns.share_of(spread_ms));
             let at = Timestamp::from_millisecond(at_ms).unwrap_or_default();
             self.request(&key, at, Priority::Regular);
         } else {
