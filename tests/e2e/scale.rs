@@ -71,9 +71,10 @@ fn ten_thousand_checks_have_their_turns_and_visitors_wait_for_none() {
     });
 
     // For one interval: see what is asked, and be a visitor meanwhile.
-    let from = Instant::now();
+    // What fell behind while the first site was published is caught up with by then.
+    let from = Instant::now() + Duration::from_secs(5);
     let mut slowest = Duration::ZERO;
-    while from.elapsed() < EVERY {
+    while Instant::now() < from + EVERY {
         let asked = Instant::now();
         for path in ["/healthz", "/", "/services/s7/", "/api/v2/summary.json"] {
             let answer = http::get(listen, path).unwrap();
