@@ -44,7 +44,10 @@ impl Event {
     /// Whether nothing can join it any more.
     #[must_use]
     pub fn is_sealed(&self, now: Timestamp) -> bool {
-        self.seals_at <= now
+        // Recorded in what is the future again: the clock was set back since, and whatever the
+        // event waited for then is over.
+        let is_of_old_clock = self.recorded_at > now && self.seals_at >= self.recorded_at;
+        self.seals_at <= now || is_of_old_clock
     }
 }
 

@@ -118,6 +118,29 @@ impl Turn<'_> {
         }
     }
 
+    /// The clock may have been set back: what gathers by the old one must not wait until that time
+    /// comes again, and is sealed now.
+    pub fn follow_clock(&mut self) {
+        let rules = &self.rules.incidents;
+        let latest = time::plus(self.at, rules.gather.max(rules.settle));
+        let before = self.world.checks.values().filter_map(|state| state.last_at).max().unwrap_or(self.at);
+        let mut sealed = Vec::new();
+        for case in self.world.cases.values_mut() {
+            if case.unsealed.iter().all(|event| event.seals_at <= latest) {
+                continue;
+            }
+            // What the old clock had sealed may be told already, and never changes.
+            for mut event in std::mem::take(&mut case.unsealed).into_iter().filter(|event| event.seals_at > before) {
+                event.seals_at = self.at;
+                sealed.push(event);
+            }
+            self.touched.insert(case.incident.id.clone());
+        }
+        for event in sealed {
+            self.put(event);
+        }
+    }
+
     /// Changes the unsealed event that tells of `update`, if there is one, and lets it rest anew.
     pub fn amend_update(&mut self, id: &IncidentId, update: &Update) {
         let seals_at = time::plus(self.at, self.rules.incidents.settle);

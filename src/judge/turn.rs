@@ -188,6 +188,7 @@ impl<'a> Turn<'a> {
 
     /// Everything that ran before is void: what is undecided needs new evidence.
     fn suspended(&mut self) {
+        self.follow_clock();
         for (key, state) in &mut self.world.checks {
             let priority = if state.is_pending() { Priority::Recheck } else { Priority::PulledForward };
             if state.is_pending() {

@@ -2,7 +2,7 @@
 //!
 //! It holds no queue itself. [`StoreLedger`] is the store's; a test may have one in memory.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 pub use crate::store::outbox::{Lane, Pending, Settled, Settlement, Told};
 use crate::{
@@ -32,6 +32,9 @@ pub trait Ledger {
     /// is no such mailbox. Returns whether that suspended them: at once if gone, else the third
     /// time in a row on different days.
     fn refused(&mut self, subscriber: &SubscriberId, gone: bool, now: Timestamp) -> Result<bool, LedgerError>;
+
+    /// The clock was set back `by` so much, to `now`: what was put off comes so much earlier.
+    fn set_back(&mut self, by: SignedDuration, now: Timestamp) -> Result<(), LedgerError>;
 
     /// The path token with which `subscriber` leaves without logging in.
     fn unsubscribe_token(&self, subscriber: &SubscriberId) -> String;
@@ -72,6 +75,10 @@ impl Ledger for StoreLedger {
 
     fn refused(&mut self, subscriber: &SubscriberId, gone: bool, now: Timestamp) -> Result<bool, LedgerError> {
         Ok(self.store.refused(subscriber, gone, now)?)
+    }
+
+    fn set_back(&mut self, by: SignedDuration, now: Timestamp) -> Result<(), LedgerError> {
+        Ok(self.store.set_back(by, now)?)
     }
 
     fn unsubscribe_token(&self, subscriber: &SubscriberId) -> String {

@@ -31,6 +31,8 @@ mod tests;
 
 /// How many rounds of claims one poll makes when all of them need nothing sent.
 const ROUNDS: usize = 32;
+/// A clock that goes back by no more than this is one that is kept right, not one that was set.
+const CLOCK_SLACK: SignedDuration = SignedDuration::from_secs(2);
 /// A refusal for good waits this long for others of its event, which may show that we are at fault.
 const DOUBT: SignedDuration = SignedDuration::from_secs(60);
 /// What cannot be composed is tried again after this long: a template is being edited.
@@ -107,6 +109,7 @@ pub struct Outbox {
     notices: Vec<Notice>,
     counters: Arc<Counters>,
     wake_at: Option<Timestamp>,
+    polled_at: Option<Timestamp>,
 }
 
 impl Outbox {
@@ -128,6 +131,7 @@ impl Outbox {
             notices: Vec::new(),
             counters: Arc::default(),
             wake_at: None,
+            polled_at: None,
         }
     }
 
@@ -176,6 +180,10 @@ impl Outbox {
     /// If the ledger cannot be used. Nothing is lost: what was learned is written down next time,
     /// and until then nothing more leaves.
     pub fn poll(&mut self, ledger: &mut dyn Ledger, now: Timestamp) -> Result<Vec<Outgoing>, LedgerError> {
+        if let Some(before) = self.polled_at.filter(|before| later(now, CLOCK_SLACK) < *before) {
+            self.set_back(ledger, before, now)?;
+        }
+        self.polled_at = Some(now);
         self.confirm_doubts(ledger, false, now)?;
         self.flush(ledger, now)?;
         let mut is_drained = false;
@@ -202,6 +210,17 @@ impl Outbox {
         }
         self.wake_at = self.next_wake(ledger, is_drained, now)?;
         Ok(std::mem::take(&mut self.ready))
+    }
+
+    /// The clock was set back: what was put off by the old one must not wait for it to come again.
+    fn set_back(&mut self, ledger: &mut dyn Ledger, before: Timestamp, now: Timestamp) -> Result<(), LedgerError> {
+        ledger.set_back(before.duration_since(now), now)?;
+        self.rate.forget();
+        self.gate.set_back(now);
+        for doubt in &mut self.doubts {
+            doubt.since = doubt.since.min(now);
+        }
+        Ok(())
     }
 
     /// Learns how a message ended. It is written down by the next [`Outbox::poll`] or

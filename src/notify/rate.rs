@@ -41,6 +41,11 @@ impl Rate {
         (0..wanted).take_while(|_| self.take(now)).count()
     }
 
+    /// The clock was set back: what was counted lies in its future, and says nothing any more.
+    pub fn forget(&mut self) {
+        self.spent_until = Timestamp::MIN;
+    }
+
     /// When the next one may leave.
     #[must_use]
     pub fn next_at(&self) -> Timestamp {
@@ -65,6 +70,17 @@ mod tests {
             assert_eq!(rate.allows(9, now), 0);
         }
         assert!((500..=504).contains(&left), "{left}");
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_holds_nothing_back() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let mut rate = Rate::new(Some(1.0), 1);
+        assert!(rate.take(at(7_200)));
+        assert!(!rate.take(at(0)));
+        rate.forget();
+        assert!(rate.take(at(0)));
+        assert!(!rate.take(at(0)));
     }
 
     #[test]

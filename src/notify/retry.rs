@@ -132,6 +132,13 @@ impl Gate {
         self.rest_for(Cause::Refusals, now)
     }
 
+    /// The clock was set back to `now`: the rest does not last longer for that.
+    pub fn set_back(&mut self, now: Timestamp) {
+        if let Some(rest) = &mut self.rest {
+            rest.until = rest.until.min(now);
+        }
+    }
+
     /// Lets messages leave again at once: the operator says so.
     pub fn open(&mut self) {
         *self = Self::default();

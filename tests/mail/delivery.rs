@@ -98,6 +98,21 @@ fn everyone_is_told_of_the_outage_and_of_its_end_once() {
 }
 
 #[test]
+fn a_clock_that_is_set_back_holds_no_mail_back() {
+    let mut world = World::new(5);
+    let (mut outbox, mut ledger) = (world.outbox(4), world.ledger());
+    world.opens(7200);
+    let busy = |_: &Outgoing, _| refused(450, "4.2.1 greylisted, come back later");
+    let told = drive(&mut outbox, &mut ledger, (7200, 7230), |_, _| accepted());
+    assert_eq!(told.len(), 5);
+    world.resolves(7240);
+    drive(&mut outbox, &mut ledger, (7240, 7240), busy);
+    // Two hours back: what was counted and put off by the old clock lies far ahead.
+    let told = drive(&mut outbox, &mut ledger, (60, 960), |_, _| accepted());
+    assert_eq!(told.len(), 5);
+}
+
+#[test]
 fn no_more_messages_are_out_than_there_are_connections() {
     let mut world = World::new(25);
     let (mut outbox, mut ledger) = (world.outbox(4), world.ledger());

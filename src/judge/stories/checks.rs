@@ -225,6 +225,23 @@ fn a_clock_that_was_set_back_stops_nothing() {
 }
 
 #[test]
+fn what_gathers_while_the_clock_is_set_back_is_told_at_once() {
+    let mut story = Story::of(&["api"]);
+    story.run_to(7200);
+    story.target("api", DOWN).run_to(7215);
+    let event = story.events[0].clone();
+    assert!(event.seals_at > story.now && !event.is_sealed(story.now), "{event:?}");
+    story.now = at(100);
+    story.give(Input::Suspended);
+    assert_eq!(story.events[0].seals_at, at(100));
+    story.now = at(50);
+    story.give(Input::Suspended);
+    assert_eq!(story.events[0].seals_at, at(100), "what is sealed never changes");
+    assert!(story.events[0].is_sealed(at(100)));
+    assert!(event.is_sealed(at(100)), "even if that was never written down");
+}
+
+#[test]
 fn other_questions_restart_the_streak_and_keep_the_state() {
     let mut story = Story::of(&["api"]);
     story.run_to(30);

@@ -9,7 +9,7 @@ mod queue;
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rusqlite::OptionalExtension;
 
 #[cfg(test)]
@@ -175,6 +175,22 @@ impl Store {
             return Ok(());
         }
         self.write("settle deliveries", |tx| settled.iter().try_for_each(|settled| settle(tx, settled, now)))
+    }
+
+    /// The clock was set back `by` so much, to `now`: what was put off by the old one comes so
+    /// much earlier.
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    pub fn set_back(&mut self, by: SignedDuration, now: Timestamp) -> Result<(), StoreError> {
+        let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+        self.write("follow the clock", |tx| {
+            tx.execute(
+                "UPDATE delivery SET not_before = max(?2, not_before - ?1) WHERE done_at IS NULL AND not_before > ?2",
+                (by, At(now)),
+            )?;
+            Ok(())
+        })
     }
 
     /// How many deliveries are in which state. Looks at all of them.

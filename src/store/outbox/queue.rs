@@ -79,7 +79,7 @@ pub(in crate::store) fn amended(tx: &Connection, event: &Event) -> rusqlite::Res
     if event.notify {
         tx.prepare_cached(
             "UPDATE delivery SET not_before = ?2
-             WHERE event = ?1 AND state = 'queued' AND attempts = 0 AND not_before < ?2",
+             WHERE event = ?1 AND state = 'queued' AND attempts = 0 AND not_before <> ?2",
         )?
         .execute((event.id.as_bytes(), At(event.seals_at)))?;
         // An update that was removed and then written again is told after all.
