@@ -12,6 +12,7 @@ pub fn build(global: &Global) -> Outcome {
     let now = SystemClock::new().wall();
     let _lock = Store::hold(&config.store)?;
     let mut store = Store::open(&config.store, now)?;
+    store.check_sound()?;
     store.set_services(&config.rules)?;
     store.mint(site::AUTHORITY, &site::authority(&config, now))?;
     let reader = Store::reader(&config.store)?;

@@ -120,6 +120,7 @@ pub struct Opened {
 pub fn open(config: &Config, clock: &dyn Clock) -> Result<Opened, DaemonError> {
     let lock = Store::hold(&config.store)?;
     let mut store = Store::open(&config.store, clock.wall())?;
+    store.check_sound()?;
     store.set_services(&config.rules)?;
     store.mint(site::AUTHORITY, &site::authority(config, clock.wall()))?;
     let world = World::restore(seed()?, store.world()?.into_iter())?;
@@ -195,9 +196,11 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
     announce(&announcement(&config));
 
     let (writer_health, writer_clock, writer_shutdown) = (Arc::clone(&health), Arc::clone(&clock), shutdown.clone());
+    let writer_desk = desk.clone();
     parts.spawn("writing", async move {
         let work = spawn_blocking(move || {
-            writing::run(store, commits_rx, &bell, &writer_health, &writer_clock, &|| writer_shutdown.is_cancelled());
+            let is_ending = || writer_shutdown.is_cancelled();
+            writing::run(store, commits_rx, &bell, &writer_health, &writer_desk, &writer_clock, &is_ending);
         });
         if let Err(error) = work.await
             && let Ok(panic) = error.try_into_panic()

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
+    notify::operator::{Desk, Notice},
     store::{Commit, Store},
 };
 
@@ -27,6 +28,7 @@ pub fn run(
     mut commits: mpsc::Receiver<Commit>,
     bell: &watch::Sender<u64>,
     health: &Health,
+    desk: &Desk,
     clock: &Arc<dyn Clock>,
     is_ending: &dyn Fn() -> bool,
 ) {
@@ -50,7 +52,18 @@ pub fn run(
         if complaints.settled("store") {
             tracing::info!("the store can be written again");
         }
-        health.store_works();
+        match store.check_place() {
+            Ok(()) => health.store_works(),
+            Err(error) => {
+                // Site and mails go on as long as we do: better than ending with the only copy.
+                let text = error.to_string();
+                health.store_failed(&text);
+                if let Speak::Now { repeated } = complaints.about("place", &text, clock.wall()) {
+                    tracing::error!(repeated, "{text}");
+                    desk.tell(Notice::new("store", "The store was removed or replaced", &text), clock.wall());
+                }
+            }
+        }
         if commit.changes_something() {
             bell.send_modify(|rung| *rung += 1);
         }

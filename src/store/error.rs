@@ -46,6 +46,12 @@ pub enum StoreError {
         /// How.
         what: String,
     },
+    /// The file was removed or replaced while it was open.
+    #[error("the store `{path}` was removed or replaced while in use: what is recorded now is lost at the next restart; restart watchbell now, or bring back a backup with `watchbell store restore FILE`", path = path.display())]
+    Displaced {
+        /// The database file.
+        path: PathBuf,
+    },
     /// A newer watchbell wrote it.
     #[error("the store `{path}` was written by a newer watchbell (its schema is {found}, this one knows {known}); it is left as it is: install that version, or restore the backup made before the upgrade", path = path.display())]
     Newer {

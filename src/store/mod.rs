@@ -29,6 +29,7 @@ pub mod tokens;
 use std::{
     collections::HashMap,
     ffi::OsString,
+    fs, io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -55,11 +56,16 @@ use crate::{
     judge::Decision,
 };
 
+/// A store of more bytes is not checked whole at each start: that would take longer than a second.
+const CHECKED_WHOLE: u64 = 256 * 1024 * 1024;
+
 /// The one connection of a process that writes.
 #[derive(Debug)]
 pub struct Store {
     db: Held,
     path: PathBuf,
+    /// Which file it is, whatever is at its place later.
+    identity: (u64, u64),
     keep_results: Duration,
     /// Numbers of checks that are known to be committed.
     probed: HashMap<CheckKey, i64>,
@@ -77,7 +83,8 @@ impl Store {
         outbox::add_functions(&db).map_err(|error| StoreError::from_sqlite(&config.path, "open it", error))?;
         db.set_transaction_behavior(TransactionBehavior::Immediate);
         let path = config.path.clone();
-        Ok(Self { db, path, keep_results: config.keep_results, probed: HashMap::new() })
+        let identity = schema::identity(&path).map_err(|error| StoreError::from_io(&path, error))?;
+        Ok(Self { db, path, identity, keep_results: config.keep_results, probed: HashMap::new() })
     }
 
     /// Becomes the one daemon of this store, for as long as the lock is kept. The store itself
@@ -100,6 +107,33 @@ impl Store {
     /// As [`Store::open`]; also if there is no store yet.
     pub fn reader(config: &config::Store) -> Result<Reader, StoreError> {
         Reader::open(&config.path)
+    }
+
+    /// Looks for damage, quickly: at all pages, or in a large store at those of all tables but the
+    /// ones of results, which are looked at when they are read.
+    ///
+    /// # Errors
+    /// [`StoreError::Broken`] if there is any; nothing is changed.
+    pub fn check_sound(&self) -> Result<(), StoreError> {
+        let large = fs::metadata(&self.path).is_ok_and(|meta| meta.len() > CHECKED_WHOLE);
+        let found = self.read("check it", |db| schema::quick_check(db, large))?;
+        match found {
+            None => Ok(()),
+            Some(what) => Err(StoreError::Broken { path: self.path.clone(), what }),
+        }
+    }
+
+    /// Whether the file that is open is still the one at its place.
+    ///
+    /// # Errors
+    /// [`StoreError::Displaced`] if it was removed or replaced: what is written from then on is
+    /// gone when we end.
+    pub fn check_place(&self) -> Result<(), StoreError> {
+        match schema::identity(&self.path) {
+            Ok(found) if found == self.identity => Ok(()),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Ok(()),
+            _ => Err(StoreError::Displaced { path: self.path.clone() }),
+        }
     }
 
     /// The database file.

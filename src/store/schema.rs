@@ -224,6 +224,34 @@ pub(super) fn check_schema(db: &Connection, path: &Path) -> Result<i64, StoreErr
     Ok(found)
 }
 
+/// The first thing that is wrong with its pages, if anything; `large`: those of results aside.
+pub(super) fn quick_check(db: &Connection, large: bool) -> rusqlite::Result<Option<String>> {
+    const OF_RESULTS: [&str; 3] = ["result_log", "result_hour", "latency"];
+    let check = |pragma: &str| -> rusqlite::Result<Option<String>> {
+        let found: String = db.query_row(pragma, [], |row| row.get(0))?;
+        Ok((found != "ok").then_some(found))
+    };
+    if !large {
+        return check("PRAGMA quick_check(1)");
+    }
+    let mut tables = db.prepare("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'")?;
+    let tables = tables.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
+    for table in tables.iter().filter(|table| !OF_RESULTS.contains(&table.as_str())) {
+        let found = check(&format!("PRAGMA quick_check('{table}')"))?;
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
+}
+
+/// What tells a file from others, whatever its name: device and inode.
+pub(super) fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    let meta = fs::metadata(path)?;
+    Ok((meta.dev(), meta.ino()))
+}
+
 fn missing_objects(there: &BTreeSet<(String, String)>, version: usize) -> rusqlite::Result<Vec<String>> {
     let model = Connection::open_in_memory()?;
     for migration in MIGRATIONS.iter().take(version) {

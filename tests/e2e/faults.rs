@@ -169,6 +169,23 @@ fn a_store_that_is_none_or_newer_is_left_as_it_is() {
 }
 
 #[test]
+fn a_store_that_is_removed_under_the_daemon_is_an_alarm_and_the_site_goes_on() {
+    let folder = folder();
+    let folder = folder.path();
+    let (target, listen) = (Target::start(), free_address());
+    write_config(folder, listen, "", &[("api", format!("http = \"http://{}/\"", target.address))]);
+    let daemon = Daemon::start(folder, listen);
+    await_status(listen, "api", "operational");
+    for name in ["watchbell.db", "watchbell.db-wal", "watchbell.db-shm"] {
+        let _ = fs::remove_file(folder.join(name));
+    }
+    wait_for("ill health", SOON, || http::get(listen, "/healthz").filter(|answer| answer.status == 503));
+    assert!(daemon.log().contains("was removed or replaced while in use"), "{}", daemon.log());
+    target.answers(500);
+    await_status(listen, "api", "major_outage");
+}
+
+#[test]
 fn everything_that_is_watched_may_be_gone_at_the_start() {
     let folder = folder();
     let folder = folder.path();

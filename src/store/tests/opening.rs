@@ -36,6 +36,49 @@ fn closed_store() -> Vec<u8> {
 }
 
 #[test]
+fn damaged_pages_are_found_before_anything_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path());
+    let sound = closed_store();
+    let pages = sound.len() / 4096;
+    let mut found = 0;
+    for page in 1..pages {
+        let mut bytes = sound.clone();
+        bytes[page * 4096..(page + 1) * 4096].fill(0);
+        fsio::write(&config.path, &bytes).unwrap();
+        // Some damage already shows at opening.
+        match Store::open(&config, at(0)).and_then(|store| store.check_sound()) {
+            Ok(()) => {}
+            Err(error) => {
+                assert!(matches!(error, StoreError::Broken { .. }), "{error}");
+                found += 1;
+            }
+        }
+        for log in ["-wal", "-shm"] {
+            let _ = fs::remove_file(suffixed(&config.path, log));
+        }
+    }
+    assert!(found * 10 >= (pages - 1) * 9, "{found} of {pages}");
+    fsio::write(&config.path, &sound).unwrap();
+    Store::open(&config, at(0)).unwrap().check_sound().unwrap();
+    let db = rusqlite::Connection::open(&config.path).unwrap();
+    assert_eq!(schema::quick_check(&db, true).unwrap(), None);
+}
+
+#[test]
+fn a_store_that_was_removed_or_replaced_while_open_is_noticed() {
+    let (folder, store) = store();
+    let path = config(folder.path()).path;
+    store.check_place().unwrap();
+    fs::rename(&path, folder.path().join("aside")).unwrap();
+    assert!(matches!(store.check_place(), Err(StoreError::Displaced { .. })));
+    fs::copy(folder.path().join("aside"), &path).unwrap();
+    assert!(matches!(store.check_place(), Err(StoreError::Displaced { .. })));
+    fs::rename(folder.path().join("aside"), &path).unwrap();
+    store.check_place().unwrap();
+}
+
+#[test]
 fn a_missing_folder_is_made_and_the_file_is_for_its_owner_alone() {
     let folder = tempfile::tempdir().unwrap();
     let config = config(&folder.path().join("var lib/ö wb"));
