@@ -70,16 +70,7 @@ pub async fn run(mut engine: Engine, mut task: Judging) {
     let mut probes: JoinSet<Ended> = JoinSet::new();
     let mut looked = (task.clock.wall(), task.clock.elapsed());
     loop {
-        let look = (task.clock.wall(), task.clock.elapsed());
-        let now = look.0;
-        if stood_still(looked, look) {
-            tracing::warn!(
-                "the process stood still or the clock was moved: everything is probed anew before anything is decided"
-            );
-            engine.suspended(now);
-        }
-        looked = look;
-        task.health.judged(look.1);
+        let now = task.look(&mut looked, &mut engine);
         engine.tick(now);
         for due in engine.take_due(now) {
             let lag = Duration::try_from(now.duration_since(due.due_at)).unwrap_or_default();
@@ -108,6 +99,8 @@ pub async fn run(mut engine: Engine, mut task: Judging) {
                 }
             },
             Some(ended) = probes.join_next() => {
+                // Before it counts: if we stood still, it ran out of time through no fault of its target.
+                task.look(&mut looked, &mut engine);
                 task.take(&mut engine, ended);
                 while let Some(ended) = probes.try_join_next() {
                     task.take(&mut engine, ended);
@@ -125,6 +118,20 @@ pub async fn run(mut engine: Engine, mut task: Judging) {
 }
 
 impl Judging {
+    /// Looks at both clocks; if we stood still or one was moved, what is under way is void.
+    fn look(&self, looked: &mut (Timestamp, Elapsed), engine: &mut Engine) -> Timestamp {
+        let look = (self.clock.wall(), self.clock.elapsed());
+        if stood_still(*looked, look) {
+            tracing::warn!(
+                "the process stood still or the clock was moved: everything is probed anew before anything is decided"
+            );
+            engine.suspended(look.0);
+        }
+        *looked = look;
+        self.health.judged(look.1);
+        look.0
+    }
+
     fn start(
         &self,
         probes: &mut JoinSet<Ended>,
