@@ -10,6 +10,7 @@ mod commands;
 mod demo;
 mod faults;
 mod mail;
+mod kills;
 mod notes;
 mod outage;
 mod pages;
