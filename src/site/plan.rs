@@ -247,6 +247,7 @@ impl Plan {
     fn incidents(&mut self, snapshot: &Snapshot<'_>) {
         let facts = snapshot.facts;
         let slot = snapshot.slot(Pace::Live).as_second();
+        let present = snapshot.heads_key.and(services_key(snapshot).0).0;
         // An id that an incident has for itself is never an alias of another.
         let own: BTreeSet<&IncidentId> = facts.heads.iter().map(|head| &head.id).collect();
         let mut aliases: BTreeSet<&IncidentId> = BTreeSet::new();
@@ -262,7 +263,9 @@ impl Plan {
                 continue;
             }
             self.add(page, Order::Page, key, What::Incident(id.clone()));
-            self.add(format!("api/v2/incidents/{id}.json"), Order::Json, key, What::ApiIncident(id.clone()));
+            // While it is open its document says when anything on the site last changed.
+            let api = if head.status.is_open() { key.and(present) } else { key };
+            self.add(format!("api/v2/incidents/{id}.json"), Order::Json, api, What::ApiIncident(id.clone()));
             for alias in head.aliases.iter().filter(|alias| !own.contains(alias)) {
                 if aliases.insert(alias) {
                     let key = Key::of((id.as_str(), head.version, "alias"));
@@ -302,12 +305,9 @@ impl Plan {
         }
         self.add("history.rss", Order::Feed, heads_key, What::HistoryFeed(Format::Rss));
         self.add("history.atom", Order::Feed, heads_key, What::HistoryFeed(Format::Atom));
-        let mut services = Key::default();
+        let services = services_key(snapshot);
         let mut spans = Key::default();
         for service in &context.rules.services {
-            let now = facts.services.get(&service.id);
-            let now = now.map(|now| (now.status, now.since.as_millisecond(), now.checks_up, now.checks_known));
-            services = services.and(now);
             spans = spans.and(spans_key(facts, &service.id).0);
         }
         let slot = snapshot.slot(snapshot.pace()).as_second();
@@ -334,6 +334,14 @@ impl Plan {
             self.add(format!("api/v2/{name}.json"), Order::Json, present, What::Api(document));
         }
     }
+}
+
+/// What is known of all services now.
+fn services_key(snapshot: &Snapshot<'_>) -> Key {
+    snapshot.context.rules.services.iter().fold(Key::default(), |key, service| {
+        let now = snapshot.facts.services.get(&service.id);
+        key.and(now.map(|now| (now.status, now.since.as_millisecond(), now.checks_up, now.checks_known)))
+    })
 }
 
 const UPDATES: [(&str, Format); 3] =

@@ -183,6 +183,12 @@ fn assert_site_is_what_the_store_says(folder: &Path) {
         }
         // A page that states the minute may have been made in another one: look again.
     }
+    let text = |root: &str, name: &str| {
+        fs::read_to_string(folder.join(root).join(name)).unwrap_or_else(|error| format!("({error})"))
+    };
+    for name in &differing {
+        eprintln!("--- {name}, grown\n{}\n--- {name}, fresh\n{}", text("public", name), text("fresh", name));
+    }
     panic!("the site differs from one that is built anew: {differing:?}");
 }
 

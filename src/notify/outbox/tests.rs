@@ -38,6 +38,10 @@ impl Ledger for Failing {
         if std::mem::take(&mut self.refused_fails) { Err(failure()) } else { Ok(true) }
     }
 
+    fn set_back(&mut self, _: SignedDuration, _: Timestamp) -> Result<(), LedgerError> {
+        Ok(())
+    }
+
     fn unsubscribe_token(&self, _: &SubscriberId) -> String {
         "token".to_owned()
     }
