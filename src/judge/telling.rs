@@ -123,7 +123,7 @@ impl Turn<'_> {
     pub fn follow_clock(&mut self) {
         let rules = &self.rules.incidents;
         let latest = time::plus(self.at, rules.gather.max(rules.settle));
-        let before = self.world.checks.values().filter_map(|state| state.last_at).max().unwrap_or(self.at);
+        let before = self.world.checks.values().filter_map(|state| state.after).max().unwrap_or(self.at);
         let mut sealed = Vec::new();
         for case in self.world.cases.values_mut() {
             if case.unsealed.iter().all(|event| event.seals_at <= latest) {

@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt::Write,
     fs,
     path::Path,
     time::{Duration, Instant},
@@ -24,7 +25,7 @@ use crate::support::{
 /// Who is told of everything.
 const PEOPLE: [&str; 2] = ["ann@example.org", "bob@example.org"];
 /// However slow the machine, one step of the script takes no longer.
-const STEP: Duration = Duration::from_secs(60);
+const STEP: Duration = Duration::from_mins(1);
 
 /// Small numbers that a seed repeats.
 struct Dice(u64);
@@ -346,7 +347,7 @@ fn order_is_kept(mails: &[Mail], person: &str) {
 fn write_note(folder: &Path, words: u32, in_two: bool) {
     let mut text = "title = \"By hand\"\nservices = [\"well\"]\nimpact = \"minor\"\n".to_owned();
     for n in 1..=words {
-        text.push_str(&format!("\n[[update]]\nstatus = \"identified\"\ntext = \"Text {n}.\"\n"));
+        write!(text, "\n[[update]]\nstatus = \"identified\"\ntext = \"Text {n}.\"\n").unwrap();
     }
     let path = folder.join("notes/incidents/by-hand.toml");
     fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -242,6 +242,22 @@ fn what_gathers_while_the_clock_is_set_back_is_told_at_once() {
 }
 
 #[test]
+fn a_clock_that_is_set_back_twice_holds_nothing_back_either() {
+    let mut story = Story::of(&["api"]);
+    story.run_to(7200);
+    story.now = at(3600);
+    story.give(Input::Suspended);
+    for start in [3600, 3605, 3610] {
+        story.now = at(start);
+        story.probe_at("api", DOWN, at(start));
+    }
+    assert_eq!(story.events[0].seals_at, at(3620));
+    story.now = at(100);
+    story.give(Input::Suspended);
+    assert_eq!(story.events[0].seals_at, at(100));
+}
+
+#[test]
 fn other_questions_restart_the_streak_and_keep_the_state() {
     let mut story = Story::of(&["api"]);
     story.run_to(30);

@@ -70,11 +70,11 @@ fn a_store_that_was_removed_or_replaced_while_open_is_noticed() {
     let (folder, store) = store();
     let path = config(folder.path()).path;
     store.check_place().unwrap();
-    fs::rename(&path, folder.path().join("aside")).unwrap();
+    fsio::place(&path, &folder.path().join("aside")).unwrap();
     assert!(matches!(store.check_place(), Err(StoreError::Displaced { .. })));
     fs::copy(folder.path().join("aside"), &path).unwrap();
     assert!(matches!(store.check_place(), Err(StoreError::Displaced { .. })));
-    fs::rename(folder.path().join("aside"), &path).unwrap();
+    fsio::place(&folder.path().join("aside"), &path).unwrap();
     store.check_place().unwrap();
 }
 
