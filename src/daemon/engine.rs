@@ -114,7 +114,8 @@ impl Engine {
     /// A probe came back.
     pub fn finished(&mut self, check: CheckKey, outcome: Outcome, now: Timestamp) {
         self.schedule.done(&check, now);
-        if self.void_before.is_some_and(|at| outcome.started_at < at) {
+        let began_by_another_clock = outcome.started_at > now;
+        if began_by_another_clock || self.void_before.is_some_and(|at| outcome.started_at < at) {
             self.schedule.request(&check, now, Priority::Recheck);
             return;
         }

@@ -91,7 +91,8 @@ impl<'a> Turn<'a> {
             }
             return;
         };
-        state.after = Some(outcome.started_at);
+        // One that began by a clock which was set back since must not keep later ones from counting.
+        state.after = Some(outcome.started_at.min(self.at));
         // A clock that was set back must not make history run backwards.
         let start = outcome.started_at.min(self.at).max(state.last_at.unwrap_or(Timestamp::MIN));
         let last = state.last_at.filter(|last| time::plus_ms(*last, state.limit_ms) <= start);

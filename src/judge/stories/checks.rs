@@ -225,6 +225,20 @@ fn a_clock_that_was_set_back_stops_nothing() {
 }
 
 #[test]
+fn a_probe_that_began_before_the_clock_was_set_back_keeps_none_from_counting() {
+    let mut story = Story::of(&["api"]);
+    story.run_to(7200);
+    story.now = at(100);
+    story.give(Input::Suspended);
+    story.probe_at("api", DOWN, at(7199));
+    for start in [105, 110, 115] {
+        story.now = at(start);
+        story.probe_at("api", DOWN, at(start));
+    }
+    assert_eq!(story.events.len(), 1, "it is down, and known to be");
+}
+
+#[test]
 fn what_gathers_while_the_clock_is_set_back_is_told_at_once() {
     let mut story = Story::of(&["api"]);
     story.run_to(7200);
