@@ -5,12 +5,13 @@ use crate::{
     clock::{Clock, SystemClock},
     config::Config,
     domain::diagnostic::{Diagnostic, Severity},
-    site::Publisher,
+    site::{Publisher, defaults},
 };
 
 pub fn check(global: &Global) -> Outcome {
     let mut problems: Vec<Diagnostic> = Vec::new();
     let mut other_errors = 0_usize;
+    let mut other_warnings = 0_usize;
     let mut good = None;
     match Config::load(&global.config) {
         Err(errors) => problems.extend(errors),
@@ -27,6 +28,7 @@ pub fn check(global: &Global) -> Outcome {
                 output::say(&format!("{error}\n"));
                 other_errors += 1;
             }
+            other_warnings = say_unused(&config);
             good = Some((config, scan.changed.len()));
         }
     }
@@ -34,7 +36,7 @@ pub fn check(global: &Global) -> Outcome {
         output::say(&format!("{problem}\n"));
     }
     let errors = problems.iter().filter(|problem| problem.severity == Severity::Error).count() + other_errors;
-    let warnings = problems.len() + other_errors - errors;
+    let warnings = problems.len() + other_errors - errors + other_warnings;
     let counted = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
     let verdict = match (errors, warnings) {
         (0, 0) => "good".to_owned(),
@@ -49,4 +51,19 @@ pub fn check(global: &Global) -> Outcome {
     });
     output::print(&format!("{}: {verdict}{contents}", global.config.display()))?;
     if errors > 0 { Err(Failure::Bad) } else { Ok(()) }
+}
+
+/// Says which of the operator's templates replace nothing; how many.
+fn say_unused(config: &Config) -> usize {
+    let Some(folder) = &config.site.templates else { return 0 };
+    // What cannot be read has been said of the templates themselves.
+    let unused = defaults::unused(folder).unwrap_or_default();
+    for (name, near) in &unused {
+        let hint = near.as_ref().map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+        output::say(&format!(
+            "{}: warning: there is no template of that name to replace{hint}\n",
+            folder.join(name).display()
+        ));
+    }
+    unused.len()
 }

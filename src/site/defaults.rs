@@ -9,10 +9,13 @@ use std::{
 
 use rust_embed::RustEmbed;
 
-use crate::fsio;
+use crate::{config::reading::hint, fsio};
 
 /// No template, catalogue or style sheet is longer than this.
 const MAX_BYTES: u64 = 1 << 20;
+
+/// How names of templates, catalogues and style sheets end.
+const KINDS: [&str; 5] = [".html", ".txt", ".toml", ".css", ".svg"];
 
 #[derive(RustEmbed)]
 #[folder = "site-templates/"]
@@ -31,6 +34,36 @@ pub fn embedded(path: &str) -> Option<Cow<'static, str>> {
 /// The names of all built-in files.
 pub fn names() -> impl Iterator<Item = Cow<'static, str>> {
     Embedded::iter()
+}
+
+/// Files of the operator's folder that replace nothing, by the path within it, each with the
+/// built-in name that may be meant. Hidden files, copies of editors and what is no template are
+/// nobody's mistake.
+///
+/// # Errors
+/// If the folder cannot be read.
+pub fn unused(folder: &Path) -> io::Result<Vec<(String, Option<String>)>> {
+    let mut unused = Vec::new();
+    let mut folders = vec![PathBuf::new()];
+    while let Some(within) = folders.pop() {
+        for entry in std::fs::read_dir(folder.join(&within))? {
+            let entry = entry?;
+            let path = within.join(entry.file_name());
+            let Some(name) = path.to_str().map(str::to_owned) else { continue };
+            if entry.file_name().to_string_lossy().starts_with('.') {
+                continue;
+            }
+            if entry.file_type()?.is_dir() {
+                folders.push(path);
+            } else if KINDS.iter().any(|kind| name.ends_with(kind)) && embedded(&name).is_none() {
+                let known: Vec<_> = names().collect();
+                let near = hint::nearest(&name, known.iter().map(AsRef::as_ref)).map(str::to_owned);
+                unused.push((name, near));
+            }
+        }
+    }
+    unused.sort();
+    Ok(unused)
 }
 
 /// A file of the operator's folder that could not be used.
@@ -71,6 +104,23 @@ mod tests {
         let other = tempfile::tempdir().unwrap();
         assert!(read(Some(other.path()), "i18n/en.toml").unwrap().unwrap().contains("[status]"));
         assert!(read(None, "i18n/xx.toml").unwrap().is_none());
+    }
+
+    #[test]
+    fn a_file_that_replaces_nothing_is_found_with_the_name_that_may_be_meant() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["404.html", "idnex.html", "mail/opened/body.txt", "mail/oppened/body.txt", "notes.md", ".x.html"] {
+            fsio::write(&folder.path().join(name), b"").unwrap();
+        }
+        let found = unused(folder.path()).unwrap();
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(
+            found,
+            [
+                ("idnex.html".to_owned(), some("index.html")),
+                ("mail/oppened/body.txt".to_owned(), some("mail/opened/body.txt")),
+            ]
+        );
     }
 
     #[test]
