@@ -81,7 +81,7 @@ pub static SITE: Scope = Scope::new(
             "templates",
             Type::Path,
             r#""""#,
-            "A folder of templates; each replaces the built-in one of the same name.",
+            "A folder of templates, texts and styles; each replaces the built-in file of the same name (those of `site-templates/` in the sources).",
         )
         .or(r#""""#),
         Key::new("static", Type::Path, r#""""#, "A folder whose files are put into the site unchanged.").or(r#""""#),
@@ -277,9 +277,20 @@ pub static SUBSCRIPTIONS: Scope = Scope::new(
     "`[subscriptions]`",
     "How people ask for news.",
     &[
-        Key::new("enabled", Type::Bool, "true", "Whether the public can subscribe.").or("true"),
-        Key::new("confirm_within", Type::Duration("5m", "30d"), r#""48h""#, "How long a confirmation link is good.")
-            .or(r#""48h""#),
+        Key::new(
+            "enabled",
+            Type::Bool,
+            "true",
+            "Whether the public can subscribe. The form for it comes with a later version.",
+        )
+        .or("true"),
+        Key::new(
+            "confirm_within",
+            Type::Duration("5m", "30d"),
+            r#""48h""#,
+            "How long a confirmation link is good. Nobody is sent one before there is a form.",
+        )
+        .or(r#""48h""#),
         Key::new("webhooks", Type::Bool, "false", "Whether the public can have webhooks called.")
             .or("false")
             .later("`webhooks` is read, but this version lets nobody subscribe a webhook"),
