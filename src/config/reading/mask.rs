@@ -29,6 +29,65 @@ pub fn hide(text: &str, ranges: &[Range<usize>]) -> String {
     hidden
 }
 
+/// Where secrets may stand in a text that cannot be parsed: what follows a telling name on its line,
+/// the lines that such a value goes on for, and all values below a telling header.
+pub fn suspects(text: &str) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    let (mut within, mut until) = (false, None);
+    let mut goes_on = false;
+    let mut start = 0;
+    for line in text.split_inclusive('\n') {
+        let range = start..start + line.len();
+        start = range.end;
+        if let Some(quotes) = until {
+            if line.contains(quotes) {
+                until = None;
+            }
+            found.push(range);
+            continue;
+        }
+        if line.trim_start().starts_with('[') && !line.contains('=') {
+            (within, goes_on) = (telling(line).is_some(), false);
+            continue;
+        }
+        let from = if within { Some(0) } else { telling(line) };
+        let value = from.and_then(|from| Some(from + line.get(from..)?.find('=')? + 1));
+        match value {
+            Some(value) => {
+                let rest = line.get(value..).unwrap_or_default();
+                until = ["\"\"\"", "'''"].into_iter().find(|quotes| rest.matches(quotes).count() % 2 == 1);
+                found.push(range.start + value..range.end);
+                goes_on = true;
+            }
+            None if goes_on && !line.contains('=') => found.push(range),
+            None => goes_on = false,
+        }
+    }
+    found
+}
+
+/// The place of the first name in `line` that tells of a secret.
+fn telling(line: &str) -> Option<usize> {
+    const NAMES: &[&str] = &[
+        "pass",
+        "secret",
+        "token",
+        "key",
+        "auth",
+        "cred",
+        "pwd",
+        "cookie",
+        "url",
+        "header",
+        "body",
+        "send",
+        "heartbeat",
+        "proxy",
+    ];
+    let line = line.to_ascii_lowercase();
+    NAMES.iter().filter_map(|name| line.find(name)).min()
+}
+
 /// Control characters and those that change the direction of text.
 fn is_confusing(c: char) -> bool {
     (c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
@@ -38,6 +97,16 @@ fn is_confusing(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_may_be_a_secret_in_a_broken_text_is_hidden() {
+        let text = "name = \"API\nowners = [\"a\nheaders = { X = \"s1\" }\n[check.headers]\nX-Key = \"s2\"\n[b]\n\
+                    body = \"\"\"\ns3=\n  s4\n\"\"\"\ncheck = { tcp = \"a:1\", send = \"s5\" }\ntoken =\n  \"s6\"\nevery = \"5s\"\n";
+        let hidden = hide(text, &suspects(text));
+        assert!((1..=6).all(|n| !hidden.contains(&format!("s{n}"))), "{hidden}");
+        assert!(["API", "\"a\n", "a:1", "5s"].iter().all(|shown| hidden.contains(shown)), "{hidden}");
+        assert_eq!(hidden.len(), text.len());
+    }
 
     #[test]
     fn secrets_are_hidden_and_places_stay() {

@@ -263,6 +263,10 @@ impl<'a> Reader<'a> {
             });
         }
         self.problems.sort_by_key(|problem| problem.span.start);
+        if !broken.is_empty() {
+            // What is not understood may hold secrets without our knowing where.
+            self.secret.extend(mask::suspects(&self.text));
+        }
         let text = mask::hide(&self.text, &self.secret);
         let source = Arc::new(SourceFile { path: path.to_owned(), text });
         let mut seen = HashSet::new();
