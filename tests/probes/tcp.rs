@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, BufReader},
+    net::TcpListener,
+};
 use watchbell::{
     domain::{
         outcome::Class,
@@ -11,7 +14,7 @@ use watchbell::{
     secret::Secret,
 };
 
-use super::{Server, check, close, down, refusing, up};
+use super::{Server, check, close, down, head, http, refusing, up};
 
 fn tcp(host: &str, port: u16, send: Option<&str>, text: Option<&str>) -> Check {
     check(Probe::Tcp(Tcp {
@@ -47,6 +50,27 @@ async fn a_port_that_accepts_is_up_and_the_phases_are_measured() {
     up(&check).await;
     check.ip = Some(IpVersion::V6);
     down(&check, Class::Dns).await;
+}
+
+#[tokio::test]
+async fn addresses_of_both_families_are_connected_to_by_number_and_by_name() {
+    let Ok(listener) = TcpListener::bind("[::1]:0").await else { crate::skip!("this machine has no IPv6") };
+    let server = Server::on(listener, |stream| async move {
+        let mut stream = BufReader::new(stream);
+        head(&mut stream).await;
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+        close(stream.into_inner()).await;
+    });
+    let port = server.address.port();
+    up(&http(&format!("http://[::1]:{port}/"), |_| {})).await;
+    up(&tcp("::1", port, Some("GET / HTTP/1.1\r\n\r\n"), Some("200 OK"))).await;
+    // Nobody listens at the first address of the name: the second one is tried.
+    let mut check = tcp("both.localhost", port, None, None);
+    up(&check).await;
+    check.ip = Some(IpVersion::V6);
+    up(&check).await;
+    check.ip = Some(IpVersion::V4);
+    down(&check, Class::ConnectRefused).await;
 }
 
 #[tokio::test]
