@@ -193,7 +193,7 @@ impl Context {
             "'none'".to_owned()
         };
         format!(
-            "default-src 'none'; style-src {style}; img-src 'self' data:; script-src 'sha256-{script}'; \
+            "default-src 'none'; style-src {style}; img-src 'self'; script-src 'sha256-{script}'; \
              connect-src 'self'; form-action {form}; base-uri 'none'"
         )
     }

@@ -132,7 +132,7 @@ fn base(config: &Config, context: &Context, title: &str, policy: &str) -> Base {
 fn policy(config: &Config) -> String {
     let (site, server) = (config.site.url.origin(), config.server.url.origin());
     let from = if site == server { "'self'".to_owned() } else { format!("'self' {}", site.ascii_serialization()) };
-    format!("default-src 'none'; style-src {from}; img-src {from} data:; form-action 'self'; base-uri 'none'")
+    format!("default-src 'none'; style-src {from}; img-src {from}; form-action 'self'; base-uri 'none'")
 }
 
 /// A page that belongs to one reader: kept by nobody, found by nobody, telling nobody where the
