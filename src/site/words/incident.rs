@@ -138,6 +138,15 @@ impl Words {
             let duration = self.duration(ms);
             self.text(&format!("subject.{key}{suffix}"), &[("names", names), ("duration", &duration)])
         };
+        let in_line = || match (view.root(), own_title(self, view)) {
+            // What lasted follows in brackets: the names have none of their own.
+            (Some(root), None) => {
+                let mut listed = others(&view.affected, root, names);
+                listed.insert(0, names.get(root));
+                self.list(&listed, NAMED)
+            }
+            _ => whole.clone(),
+        };
         match kind {
             EventKind::Opened => say(&format!("opened_{}", severity(worst(&view.affected))), &whole),
             EventKind::Joined => say("joined", &some),
@@ -154,7 +163,7 @@ impl Words {
             EventKind::Updated => say("updated", &whole),
             EventKind::Resolved => {
                 let lasted = view.resolved_at.map(|at| length(view.started_at, at));
-                ended("resolved", &whole, worst(&view.affected), lasted)
+                ended("resolved", &in_line(), worst(&view.affected), lasted)
             }
             EventKind::Reopened => say("reopened", &some),
             EventKind::Intermittent => say("intermittent", &whole),
@@ -300,6 +309,8 @@ mod tests {
         cascade.affected[1].recovered_at = Some(at(7));
         assert_eq!(subject(EventKind::Recovered, &cascade), "Recovered: API (was down 7 min)");
         assert_eq!(subject(EventKind::Joined, &cascade), "Also affected: API");
+        cascade.resolved_at = Some(at(12));
+        assert_eq!(subject(EventKind::Resolved, &cascade), "Resolved: VM host 1, API and 1 more (was down 12 min)");
     }
 
     #[test]
