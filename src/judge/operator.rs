@@ -312,8 +312,18 @@ impl Turn<'_> {
         let (is_told, is_open) = (case.is_told, incident.is_open());
         let news = |kind, at, update| News { kind, at, services: services.clone(), update, by_note: true };
         if incident.withdrawn {
-            if !was_withdrawn && is_told {
-                self.tell(id, News { by_note: false, ..news(EventKind::Withdrawn, now, None) });
+            let mut all = Vec::new();
+            // Nobody hears of it, but who reads on once it is back finds each end and each beginning.
+            if reading.is_over {
+                all.push(news(EventKind::Resolved, over_at, None));
+            } else if reading.goes_on {
+                all.push(news(EventKind::Reopened, now, None));
+            }
+            if !was_withdrawn {
+                all.push(News { by_note: false, ..news(EventKind::Withdrawn, now, None) });
+            }
+            for it in all.into_iter().filter(|_| is_told) {
+                self.tell(id, it);
             }
             return;
         }
@@ -323,7 +333,8 @@ impl Turn<'_> {
         let mut new: Vec<Update> = reading.new.iter().filter_map(kept).collect();
         let newest = new.pop();
         let mut all = Vec::new();
-        if reading.is_new {
+        // What was written while it was off the site was told to nobody.
+        if reading.is_new || (!is_told && (newest.is_some() || was_withdrawn)) {
             let (kind, at) =
                 if incident.is_open() { (EventKind::Opened, started_at) } else { (EventKind::Resolved, over_at) };
             all.push(news(kind, at, newest));

@@ -540,3 +540,37 @@ fn an_incident_by_hand_over_a_failing_service_ends_with_its_checks() {
     story.target("api", UP).run_to(600);
     assert!(story.incidents.values().all(|incident| incident.resolved_at == Some(at(300))));
 }
+
+#[test]
+fn an_incident_that_goes_on_and_ends_while_it_is_withdrawn_says_both_to_whoever_reads_on() {
+    let mut story = Story::of(&["web"]);
+    let mut word = note("by-hand", &["web"]);
+    word.updates = vec![NoteUpdate { status: Some(IncidentStatus::Resolved), ..update("It is over.") }];
+    story.note(&word);
+    story.sleep_to(100);
+    word.withdrawn = true;
+    story.note(&word);
+    story.sleep_to(200);
+    word.updates.push(NoteUpdate { status: Some(IncidentStatus::Identified), ..update("It is not.") });
+    story.note(&word);
+    story.sleep_to(300);
+    word.updates.push(NoteUpdate { status: Some(IncidentStatus::Resolved), ..update("Now it is.") });
+    story.note(&word);
+    let silent = ["200 reopened web (silent)", "300 resolved web (silent)"];
+    assert_eq!(story.told()[1..], ["100 withdrawn web", silent[0], silent[1]]);
+}
+
+#[test]
+fn what_was_first_written_off_the_site_opens_when_it_comes_back() {
+    let mut story = Story::of(&["web"]);
+    let mut word = note("by-hand", &["web"]);
+    word.withdrawn = true;
+    word.updates = vec![NoteUpdate { status: Some(IncidentStatus::Resolved), ..update("It is over.") }];
+    story.note(&word);
+    assert_eq!(story.told(), Vec::<String>::new());
+    story.sleep_to(100);
+    word.withdrawn = false;
+    word.updates.push(NoteUpdate { status: Some(IncidentStatus::Identified), ..update("It is not.") });
+    story.note(&word);
+    assert_eq!(story.told(), ["100 opened web"]);
+}
