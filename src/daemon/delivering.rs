@@ -17,6 +17,7 @@ use super::complaints::{Complaints, Speak, some};
 use crate::{
     clock::Clock,
     config::{Config, OperatorTarget},
+    domain::subscriber::Address,
     notify::{
         compose::{ComposeError, Composer},
         ledger::StoreLedger,
@@ -97,11 +98,25 @@ fn settings(config: &Config, clock: &Arc<dyn Clock>) -> Result<Option<Settings>,
     let Some(email) = &config.email else { return Ok(None) };
     let composer = Arc::new(Composer::new(config, email)?);
     let relay = Arc::new(Relay::new(email, Arc::clone(clock))?);
-    let operators = config.operators.iter().filter_map(|target| match target {
+    Ok(Some(Settings::new(email, composer, relay, operators(config).collect())))
+}
+
+/// Numbers this start, and opens the queue: whatever an earlier start had claimed is free.
+///
+/// # Errors
+/// If the store cannot be written, or its key cannot be used.
+pub fn begin_epoch(config: &Config, now: Timestamp) -> Result<(i64, StoreLedger), StoreError> {
+    let mut store = Store::open(&config.store, now)?;
+    let epoch = store.new_epoch()?;
+    Ok((epoch, StoreLedger::new(store, Key::open(&config.store)?)))
+}
+
+/// The operators who are told by mail.
+pub fn operators(config: &Config) -> impl Iterator<Item = Address> {
+    config.operators.iter().filter_map(|target| match target {
         OperatorTarget::Mail(address) => Some(address.clone()),
         OperatorTarget::Channel(_) => None,
-    });
-    Ok(Some(Settings::new(email, composer, relay, operators.collect())))
+    })
 }
 
 /// Starts the worker; `None` without `[email]`.
@@ -114,13 +129,9 @@ async fn start(
     let (at_work, clock_there) = (Arc::clone(config), Arc::clone(clock));
     let Some(settings) = spawn_blocking(move || settings(&at_work, &clock_there)).await?? else { return Ok(None) };
     let (at_work, now) = (Arc::clone(config), clock.wall());
-    let (epoch, ledger, queue) = spawn_blocking(move || {
-        let mut store = Store::open(&at_work.store, now)?;
-        let epoch = store.new_epoch()?;
-        let ledger = StoreLedger::new(store, Key::open(&at_work.store)?);
-        Ok::<_, StoreError>((epoch, ledger, Store::open(&at_work.store, now)?))
-    })
-    .await??;
+    let ((epoch, ledger), queue) =
+        spawn_blocking(move || Ok::<_, StoreError>((begin_epoch(&at_work, now)?, Store::open(&at_work.store, now)?)))
+            .await??;
     let outbox = Outbox::new(epoch, Arc::clone(&settings.composer), settings.connections, settings.rate_per_second);
     let counters = outbox.counters();
     let (settings_tx, settings_rx) = watch::channel(Arc::new(settings));

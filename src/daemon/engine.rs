@@ -35,6 +35,8 @@ pub struct Engine {
     commit: Commit,
     urgent: bool,
     oldest_unwritten_at: Option<Timestamp>,
+    /// Samples alone wait this long.
+    gather: SignedDuration,
     dropped_samples: u64,
     /// Outcomes of probes that began before this are void: we stood still meanwhile.
     void_before: Option<Timestamp>,
@@ -54,6 +56,7 @@ impl Engine {
             commit: Commit::new(now),
             urgent: false,
             oldest_unwritten_at: None,
+            gather: GATHER_SAMPLES,
             dropped_samples: 0,
             void_before: None,
             opened: Vec::new(),
@@ -64,6 +67,12 @@ impl Engine {
             engine.schedule.resume(check, last.get(check).copied().flatten(), now);
         }
         engine
+    }
+
+    /// Lets samples alone wait that long for others, rather than a second: where simulated days
+    /// are to pass quickly, and a crash may lose what it would not.
+    pub fn gather_samples_for(&mut self, gather: SignedDuration) {
+        self.gather = gather;
     }
 
     /// The rules in force.
@@ -157,13 +166,19 @@ impl Engine {
     /// When to call [`Self::take_due`], [`Self::tick`] or [`Self::take_commit`] again at the latest.
     #[must_use]
     pub fn wake_at(&self) -> Option<Timestamp> {
-        let flush = self.oldest_unwritten_at.map(|at| at.saturating_add(GATHER_SAMPLES).unwrap_or(at));
-        [self.schedule.wake_at(), self.world.wake_at(&self.rules), flush].into_iter().flatten().min()
+        let flush = self.oldest_unwritten_at.map(|at| at.saturating_add(self.gather).unwrap_or(at));
+        self.acts_at().into_iter().chain(flush).min()
+    }
+
+    /// The same while nothing can be written: when to call [`Self::take_due`] or [`Self::tick`].
+    #[must_use]
+    pub fn acts_at(&self) -> Option<Timestamp> {
+        self.schedule.wake_at().into_iter().chain(self.world.wake_at(&self.rules)).min()
     }
 
     /// What is to be written now: at once if something changed, samples alone after a second.
     pub fn take_commit(&mut self, now: Timestamp) -> Option<Commit> {
-        let rested = self.oldest_unwritten_at.is_some_and(|at| now.duration_since(at) >= GATHER_SAMPLES);
+        let rested = self.oldest_unwritten_at.is_some_and(|at| now.duration_since(at) >= self.gather);
         (self.urgent || rested).then(|| self.take_all(now))
     }
 

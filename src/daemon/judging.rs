@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// The longest pause between two looks at the clock; a much longer gap means that we stood still.
-const LOOK: Duration = Duration::from_millis(250);
+pub const LOOK: Duration = Duration::from_millis(250);
 /// Wall time and elapsed time may drift apart so much between two looks, and a look be so late.
 const SLACK: Duration = Duration::from_secs(2);
 
@@ -68,9 +68,9 @@ type Ended = (CheckKey, Option<Outcome>);
 pub async fn run(mut engine: Engine, mut task: Judging) {
     let bounds = Bounds::of_process();
     let mut probes: JoinSet<Ended> = JoinSet::new();
-    let mut looked = (task.clock.wall(), task.clock.elapsed());
+    let mut watch = Watch::new((task.clock.wall(), task.clock.elapsed()));
     loop {
-        let now = task.look(&mut looked, &mut engine);
+        let now = task.look(&mut watch, &mut engine);
         engine.tick(now);
         for due in engine.take_due(now) {
             let lag = Duration::try_from(now.duration_since(due.due_at)).unwrap_or_default();
@@ -100,7 +100,7 @@ pub async fn run(mut engine: Engine, mut task: Judging) {
             },
             Some(ended) = probes.join_next() => {
                 // Before it counts: if we stood still, it ran out of time through no fault of its target.
-                task.look(&mut looked, &mut engine);
+                task.look(&mut watch, &mut engine);
                 task.take(&mut engine, ended);
                 while let Some(ended) = probes.try_join_next() {
                     task.take(&mut engine, ended);
@@ -119,15 +119,14 @@ pub async fn run(mut engine: Engine, mut task: Judging) {
 
 impl Judging {
     /// Looks at both clocks; if we stood still or one was moved, what is under way is void.
-    fn look(&self, looked: &mut (Timestamp, Elapsed), engine: &mut Engine) -> Timestamp {
+    fn look(&self, watch: &mut Watch, engine: &mut Engine) -> Timestamp {
         let look = (self.clock.wall(), self.clock.elapsed());
-        if stood_still(*looked, look) {
+        if watch.stood_still(look) {
             tracing::warn!(
                 "the process stood still or the clock was moved: everything is probed anew before anything is decided"
             );
             engine.suspended(look.0);
         }
-        *looked = look;
         self.health.judged(look.1);
         look.0
     }
@@ -197,13 +196,29 @@ fn keys(rules: &Rules) -> std::collections::BTreeSet<CheckKey> {
     rules.services.iter().flat_map(|service| service.enabled_checks().map(|(key, _)| key)).collect()
 }
 
-/// Whether more time passed between two looks than should have, or the two clocks disagree.
-fn stood_still(before: (Timestamp, Elapsed), now: (Timestamp, Elapsed)) -> bool {
-    let elapsed = now.1.since(before.1);
-    let wall = now.0.duration_since(before.0);
-    let apart = wall.checked_sub(jiff::SignedDuration::try_from(elapsed).unwrap_or(jiff::SignedDuration::MAX));
-    let drifted = apart.is_none_or(|apart| apart.unsigned_abs() > SLACK);
-    drifted || elapsed > LOOK + SLACK
+/// Looks at both clocks again and again, and notices what lies between two looks.
+#[derive(Clone, Copy, Debug)]
+pub struct Watch {
+    looked: (Timestamp, Elapsed),
+}
+
+impl Watch {
+    /// One that has looked just now.
+    #[must_use]
+    pub fn new(look: (Timestamp, Elapsed)) -> Self {
+        Self { looked: look }
+    }
+
+    /// Looks again: whether more time passed since the last look than should have, or the two
+    /// clocks disagree.
+    pub fn stood_still(&mut self, look: (Timestamp, Elapsed)) -> bool {
+        let before = std::mem::replace(&mut self.looked, look);
+        let elapsed = look.1.since(before.1);
+        let wall = look.0.duration_since(before.0);
+        let apart = wall.checked_sub(jiff::SignedDuration::try_from(elapsed).unwrap_or(jiff::SignedDuration::MAX));
+        let drifted = apart.is_none_or(|apart| apart.unsigned_abs() > SLACK);
+        drifted || elapsed > LOOK + SLACK
+    }
 }
 
 #[cfg(test)]
@@ -216,6 +231,7 @@ mod tests {
 
     #[test]
     fn a_gap_or_a_jump_of_the_clock_is_noticed() {
+        let stood_still = |before, now| Watch::new(before).stood_still(now);
         assert!(!stood_still(look(0, 0), look(250, 250)));
         assert!(!stood_still(look(0, 0), look(1500, 1500)), "a busy machine");
         assert!(stood_still(look(0, 0), look(30_000, 30_000)), "stopped");

@@ -16,6 +16,7 @@
 
 use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use tokio::{
     sync::{mpsc, watch},
     task::{Id, JoinError, JoinSet, spawn_blocking},
@@ -118,12 +119,20 @@ pub struct Opened {
 /// # Errors
 /// If another daemon holds it, or it cannot be used.
 pub fn open(config: &Config, clock: &dyn Clock) -> Result<Opened, DaemonError> {
+    open_seeded(config, clock.wall(), seed()?)
+}
+
+/// The same, taking new ids from `seed`, so that a simulation can be repeated.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_seeded(config: &Config, now: Timestamp, seed: u64) -> Result<Opened, DaemonError> {
     let lock = Store::hold(&config.store)?;
-    let mut store = Store::open(&config.store, clock.wall())?;
+    let mut store = Store::open(&config.store, now)?;
     store.check_sound()?;
     store.set_services(&config.rules)?;
-    store.mint(site::AUTHORITY, &site::authority(config, clock.wall()))?;
-    let world = World::restore(seed()?, store.world()?.into_iter())?;
+    store.mint(site::AUTHORITY, &site::authority(config, now))?;
+    let world = World::restore(seed, store.world()?.into_iter())?;
     let note_files = store.note_files()?;
     Ok(Opened { lock, store, world, note_files })
 }
@@ -195,12 +204,12 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
     }
     announce(&announcement(&config));
 
-    let (writer_health, writer_clock, writer_shutdown) = (Arc::clone(&health), Arc::clone(&clock), shutdown.clone());
-    let writer_desk = desk.clone();
+    let (writer_clock, writer_shutdown) = (Arc::clone(&clock), shutdown.clone());
+    let writer = writing::Writer::new(store, Arc::clone(&health), desk.clone());
     parts.spawn("writing", async move {
         let work = spawn_blocking(move || {
             let is_ending = || writer_shutdown.is_cancelled();
-            writing::run(store, commits_rx, &bell, &writer_health, &writer_desk, &writer_clock, &is_ending);
+            writing::run(writer, commits_rx, &bell, &writer_clock, &is_ending);
         });
         if let Err(error) = work.await
             && let Ok(panic) = error.try_into_panic()
@@ -269,14 +278,16 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
         reloading::run(reloading::Reloading {
             clock: Arc::clone(&clock),
             path: config.path.clone(),
-            text_hash: loaded.text_hash,
+            reloader: reloading::Reloader::new(
+                Arc::clone(&config),
+                loaded.text_hash,
+                desk.clone(),
+                Arc::clone(&metrics),
+            ),
             config: config_tx,
             orders,
-            desk: desk.clone(),
-            metrics: Arc::clone(&metrics),
             hangups,
             shutdown: shutdown.clone(),
-            complaints: complaints::Complaints::default(),
         }),
     );
     parts.spawn(

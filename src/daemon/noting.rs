@@ -3,10 +3,12 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
+    io,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
+use jiff::Timestamp;
 use tokio::{
     sync::{mpsc, watch},
     task::spawn_blocking,
@@ -20,7 +22,7 @@ use super::{
 use crate::{
     clock::Clock,
     config::Config,
-    domain::{IncidentId, diagnostic::Severity, incident::Incident},
+    domain::{IncidentId, diagnostic::Severity, incident::Incident, note::Note},
     notes::{self, Folder, Known, Mark, Scan},
     notify::operator::{Desk, Notice},
     site::words::Names,
@@ -30,10 +32,10 @@ use crate::{
 
 /// Between two looks at the folder. Editors need no more than this to be heard within two seconds,
 /// and looking works where file system events do not (network mounts, single-file binds).
-const LOOK: Duration = Duration::from_millis(500);
+pub const LOOK: Duration = Duration::from_millis(500);
 
 /// The same while a file is still being written.
-const LOOK_AGAIN: Duration = Duration::from_millis(150);
+pub const LOOK_AGAIN: Duration = Duration::from_millis(150);
 
 /// After a fault of ours.
 const AFTER_FAULT: Duration = Duration::from_secs(10);
@@ -58,80 +60,76 @@ pub struct Noting {
     pub shutdown: CancellationToken,
 }
 
-/// The folder, and what of it is yet to be written into the store.
-struct Shelf {
+/// Writes down what is to be known again of files after a start: marks, and names to forget.
+pub type Keep<'a> = &'a mut dyn FnMut(&[Mark], &[IncidentId]) -> Result<(), StoreError>;
+
+/// What one look found, for others to act on.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Notes that are new or changed.
+    pub notes: Vec<Note>,
+    /// How many files are not in force as they are.
+    pub invalid: usize,
+    /// Whether a file is still being written: look again soon.
+    pub is_unsettled: bool,
+}
+
+/// Reads the folder again and again, tells the operator what is wrong, and creates files. It waits
+/// for nothing.
+pub struct NoteReader {
     folder: Folder,
+    /// What is yet to be written into the store.
     marks: Vec<Mark>,
     forgotten: Vec<IncidentId>,
+    complaints: Complaints,
+    /// What was wrong at the last look.
+    wrong: Vec<String>,
+    desk: Desk,
 }
 
-impl Shelf {
+impl NoteReader {
+    /// One that has read nothing yet, and knows files again by `note_files`.
+    #[must_use]
+    pub fn new(config: &Config, note_files: Vec<Mark>, desk: Desk) -> Self {
+        let mut folder = Folder::new(&config.notes_dir);
+        folder.remember(note_files);
+        let (complaints, wrong) = (Complaints::default(), Vec::new());
+        Self { folder, marks: Vec::new(), forgotten: Vec::new(), complaints, wrong, desk }
+    }
+
     /// Looks at the folder, and remembers what its files hold before anyone acts on it: a file
     /// must be known again under another name.
-    fn scan(&mut self, known: &Known, config: &Config) -> (Scan, Result<(), StoreError>) {
-        let mut scan = self.folder.scan(known);
+    pub fn look(&mut self, config: &Config, now: Timestamp, keep: Keep<'_>) -> Found {
+        let known =
+            Known { services: config.service_ids().cloned().collect(), timezone: config.site.timezone.clone(), now };
+        let mut scan = self.folder.scan(&known);
         self.marks.append(&mut scan.marks);
         self.forgotten.append(&mut scan.forgotten);
-        let kept = if self.marks.is_empty() && self.forgotten.is_empty() {
-            Ok(())
-        } else {
-            Store::open(&config.store, known.now)
-                .and_then(|mut store| store.set_note_files(&self.marks, &self.forgotten))
-        };
-        if kept.is_ok() {
-            self.marks.clear();
-            self.forgotten.clear();
-        }
-        (scan, kept)
-    }
-}
-
-/// Reads the folder until shutdown.
-pub async fn run(mut task: Noting) {
-    let mut complaints = Complaints::default();
-    let mut config = task.config.borrow_and_update().clone();
-    let mut folder = Folder::new(&config.notes_dir);
-    folder.remember(std::mem::take(&mut task.note_files));
-    let shelf = Arc::new(Mutex::new(Shelf { folder, marks: Vec::new(), forgotten: Vec::new() }));
-    let mut wrong: Vec<String> = Vec::new();
-    loop {
-        if task.config.has_changed().unwrap_or(false) {
-            config = task.config.borrow_and_update().clone();
-        }
-        let known = Known {
-            services: config.service_ids().cloned().collect(),
-            timezone: config.site.timezone.clone(),
-            now: task.clock.wall(),
-        };
-        let (at_work, its_config) = (Arc::clone(&shelf), Arc::clone(&config));
-        let scan = spawn_blocking(move || {
-            at_work.lock().unwrap_or_else(std::sync::PoisonError::into_inner).scan(&known, &its_config)
-        });
-        let Ok((scan, kept)) = scan.await else {
-            tracing::error!("reading the notes broke off, and begins anew: that is a fault in watchbell");
-            tokio::select! {
-                () = tokio::time::sleep(AFTER_FAULT) => continue,
-                () = task.shutdown.cancelled() => return,
+        if !self.marks.is_empty() || !self.forgotten.is_empty() {
+            match keep(&self.marks, &self.forgotten) {
+                Ok(()) => {
+                    self.marks.clear();
+                    self.forgotten.clear();
+                }
+                Err(error) => {
+                    if let Speak::Now { repeated } = self.complaints.about("names of notes", &error.to_string(), now) {
+                        tracing::warn!(
+                            repeated = some(repeated),
+                            "a file that is renamed now may not be known after a restart: {error}"
+                        );
+                    }
+                }
             }
-        };
-        if let Err(error) = kept
-            && let Speak::Now { repeated } = complaints.about("names of notes", &error.to_string(), task.clock.wall())
-        {
-            tracing::warn!(
-                repeated = some(repeated),
-                "a file that is renamed now may not be known after a restart: {error}"
-            );
         }
         for (name, id) in &scan.renamed {
             tracing::info!(%name, incident = %id, "a note has a new name");
         }
-        let (invalid, is_unsettled) = (scan.invalid(), scan.is_unsettled);
-        for note in scan.changed {
-            tracing::debug!(note = %note.id, "note read");
-            if task.orders.send(Order::Note(Box::new(note))).await.is_err() {
-                return;
-            }
-        }
+        self.complain(&scan, now);
+        Found { invalid: scan.invalid(), is_unsettled: scan.is_unsettled, notes: scan.changed }
+    }
+
+    /// Tells the operator what is wrong, and what is no more.
+    fn complain(&mut self, scan: &Scan, now: Timestamp) {
         // Of each topic the line for the log, and the whole for the operator.
         let mut said = BTreeMap::<String, (String, String)>::new();
         for problem in &scan.problems {
@@ -162,45 +160,90 @@ pub async fn run(mut task: Noting) {
             said.insert(format!("{id}.toml"), (text.clone(), text));
         }
         for (topic, (line, text)) in &said {
-            if let Speak::Now { repeated } = complaints.about(topic, line, task.clock.wall()) {
+            if let Speak::Now { repeated } = self.complaints.about(topic, line, now) {
                 tracing::warn!(repeated = some(repeated), "{line}");
-                task.desk.tell(Notice::new(topic.clone(), "A note needs attention", text), task.clock.wall());
+                self.desk.tell(Notice::new(topic.clone(), "A note needs attention", text), now);
             }
         }
-        for topic in wrong.iter().filter(|topic| !said.contains_key(*topic)) {
-            complaints.settled(topic);
-            task.desk.settle(topic);
+        for topic in self.wrong.iter().filter(|topic| !said.contains_key(*topic)) {
+            self.complaints.settled(topic);
+            self.desk.settle(topic);
             tracing::info!("{topic}: nothing is wrong any more");
         }
-        task.metrics.notes_invalid(invalid);
-        wrong = said.into_keys().collect();
-        tokio::select! {
-            () = tokio::time::sleep(if is_unsettled { LOOK_AGAIN } else { LOOK }) => {}
-            Some(incident) = task.opened.recv() => create(&config, incident, &mut complaints, &task).await,
-            () = task.shutdown.cancelled() => return,
+        self.wrong = said.into_keys().collect();
+    }
+
+    /// Takes note of whether an automatic incident got its file.
+    pub fn created(&mut self, created: io::Result<bool>, now: Timestamp) {
+        match created {
+            Ok(_) => {
+                self.complaints.settled("notes folder");
+            }
+            Err(error) => {
+                let text = error.to_string();
+                if let Speak::Now { repeated } = self.complaints.about("notes folder", &text, now) {
+                    tracing::warn!(
+                        repeated = some(repeated),
+                        "no note file was created for an incident (this changes nothing else): {text}"
+                    );
+                }
+            }
         }
     }
 }
 
-async fn create(config: &Arc<Config>, incident: Incident, complaints: &mut Complaints, task: &Noting) {
-    let at_work = Arc::clone(config);
-    let created = spawn_blocking(move || {
-        let names = Names::of(&at_work.rules);
-        notes::create_file(&at_work.notes_dir, &incident, &|id| names.get(id).to_owned())
-    })
-    .await;
-    let text = match created {
-        Ok(Ok(_)) => {
-            complaints.settled("notes folder");
-            return;
+/// Creates the file of an automatic incident, unless there is one.
+///
+/// # Errors
+/// As the file system says.
+pub fn create_file(config: &Config, incident: &Incident) -> io::Result<bool> {
+    let names = Names::of(&config.rules);
+    notes::create_file(&config.notes_dir, incident, &|id| names.get(id).to_owned())
+}
+
+/// Reads the folder until shutdown.
+pub async fn run(mut task: Noting) {
+    let mut config = task.config.borrow_and_update().clone();
+    let reader = NoteReader::new(&config, std::mem::take(&mut task.note_files), task.desk.clone());
+    let reader = Arc::new(Mutex::new(reader));
+    loop {
+        if task.config.has_changed().unwrap_or(false) {
+            config = task.config.borrow_and_update().clone();
         }
-        Ok(Err(error)) => error.to_string(),
-        Err(error) => error.to_string(),
-    };
-    if let Speak::Now { repeated } = complaints.about("notes folder", &text, task.clock.wall()) {
-        tracing::warn!(
-            repeated = some(repeated),
-            "no note file was created for an incident (this changes nothing else): {text}"
-        );
+        let (at_work, its_config, now) = (Arc::clone(&reader), Arc::clone(&config), task.clock.wall());
+        let found = spawn_blocking(move || {
+            let mut keep = |marks: &[Mark], forgotten: &[IncidentId]| {
+                Store::open(&its_config.store, now)?.set_note_files(marks, forgotten)
+            };
+            at_work.lock().unwrap_or_else(PoisonError::into_inner).look(&its_config, now, &mut keep)
+        });
+        let Ok(found) = found.await else {
+            tracing::error!("reading the notes broke off, and begins anew: that is a fault in watchbell");
+            tokio::select! {
+                () = tokio::time::sleep(AFTER_FAULT) => continue,
+                () = task.shutdown.cancelled() => return,
+            }
+        };
+        for note in found.notes {
+            tracing::debug!(note = %note.id, "note read");
+            if task.orders.send(Order::Note(Box::new(note))).await.is_err() {
+                return;
+            }
+        }
+        task.metrics.notes_invalid(found.invalid);
+        tokio::select! {
+            () = tokio::time::sleep(if found.is_unsettled { LOOK_AGAIN } else { LOOK }) => {}
+            Some(incident) = task.opened.recv() => {
+                let (at_work, its_config, now) = (Arc::clone(&reader), Arc::clone(&config), task.clock.wall());
+                let work = spawn_blocking(move || {
+                    let created = create_file(&its_config, &incident);
+                    at_work.lock().unwrap_or_else(PoisonError::into_inner).created(created, now);
+                });
+                if let Err(error) = work.await {
+                    tracing::error!("creating a note file broke off: {error}");
+                }
+            }
+            () = task.shutdown.cancelled() => return,
+        }
     }
 }

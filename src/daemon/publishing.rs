@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Rings within this are one.
-const PAUSE: Duration = Duration::from_millis(100);
+pub const PAUSE: Duration = Duration::from_millis(100);
 /// A lost ring costs no more than this.
 const POLL: Duration = Duration::from_secs(30);
 /// Pause after a failure, doubling up to [`POLL`].
@@ -54,23 +54,39 @@ pub struct Publishing {
     pub shutdown: CancellationToken,
 }
 
-/// What is kept between two publishes.
-struct Bench {
+/// What is kept between two publishes. It waits for nothing.
+pub struct Bench {
     /// A config that pages are to be made by from now on, if its templates can be used.
     next: Option<Arc<Config>>,
     store: config::Store,
     publisher: Option<Publisher>,
     reader: Option<Reader>,
+    /// After a failure: the pause until the next try.
+    retry: Option<Duration>,
+    complaints: Complaints,
+    desk: Desk,
 }
 
 impl Bench {
-    fn new(config: Arc<Config>) -> Self {
-        Self { store: config.store.clone(), next: Some(config), publisher: None, reader: None }
+    /// One that has published nothing yet.
+    #[must_use]
+    pub fn new(config: Arc<Config>, desk: Desk) -> Self {
+        let (store, complaints) = (config.store.clone(), Complaints::default());
+        Self { store, next: Some(config), publisher: None, reader: None, retry: None, complaints, desk }
+    }
+
+    /// Makes pages by another config from now on.
+    pub fn set_config(&mut self, config: Arc<Config>) {
+        self.next = Some(config);
     }
 
     /// Publishes by the newest config that can be used. That a newer one cannot is an error, but
     /// the pages go on being renewed as before.
-    fn publish(&mut self, now: Timestamp) -> Result<Published, PublishingError> {
+    ///
+    /// # Errors
+    /// If the store cannot be read or the site cannot be made or written; then
+    /// [`Self::learn`] says when to try again.
+    pub fn publish(&mut self, now: Timestamp) -> Result<Published, PublishingError> {
         let mut unusable = None;
         if let Some(config) = &self.next {
             match Publisher::new(config) {
@@ -97,16 +113,49 @@ impl Bench {
         unusable.map_or(Ok(published), |error| Err(error.into()))
     }
 
-    fn renew_at(&self) -> Option<Timestamp> {
+    /// Learns how a publish ended; how long to rest if nobody rings.
+    pub fn learn(&mut self, result: Result<Published, PublishingError>, now: Timestamp) -> Duration {
+        match result {
+            Ok(published) => {
+                self.retry = None;
+                if self.complaints.settled("publishing") {
+                    self.desk.settle("publishing");
+                    tracing::info!("the site is published again");
+                }
+                tracing::debug!(written = published.written, removed = published.removed, "published");
+                self.until_renewal(now)
+            }
+            Err(error) => {
+                let text = error.to_string();
+                if let Speak::Now { repeated } = self.complaints.about("publishing", &text, now) {
+                    tracing::error!(repeated = some(repeated), "the site is not published, the old one stays: {text}");
+                    let text = format!("The old site stays as it is. {text}");
+                    self.desk.tell(Notice::new("publishing", "The site is not published", &text), now);
+                }
+                let pause = self.retry.map_or(FIRST_RETRY, |pause| (pause * 2).min(POLL));
+                self.retry = Some(pause);
+                self.reader = None;
+                pause
+            }
+        }
+    }
+
+    /// How long pages may rest, at most [`POLL`].
+    fn until_renewal(&self, now: Timestamp) -> Duration {
+        self.renew_at()
+            .map_or(POLL, |at| Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO).min(POLL))
+    }
+
+    /// When pages must be renewed even if nothing happens.
+    #[must_use]
+    pub fn renew_at(&self) -> Option<Timestamp> {
         self.publisher.as_ref()?.renew_at()
     }
 }
 
 /// Publishes at every ring and whenever the pages need renewal, until shutdown.
 pub async fn run(mut task: Publishing) {
-    let mut complaints = Complaints::default();
-    let mut bench = Bench::new(task.config.borrow_and_update().clone());
-    let mut retry: Option<Duration> = None;
+    let mut bench = Bench::new(task.config.borrow_and_update().clone(), task.desk.clone());
     loop {
         let is_last = task.shutdown.is_cancelled();
         if is_last {
@@ -124,7 +173,7 @@ pub async fn run(mut task: Publishing) {
         .await
         else {
             tracing::error!("publishing broke off; it starts anew: that is a fault in watchbell");
-            bench = Bench::new(task.config.borrow().clone());
+            bench = Bench::new(task.config.borrow().clone(), task.desk.clone());
             if is_last {
                 return;
             }
@@ -135,39 +184,18 @@ pub async fn run(mut task: Publishing) {
             continue;
         };
         bench = back;
-        match result {
-            Ok(published) => {
-                retry = None;
-                task.metrics.published(task.clock.elapsed().since(began));
-                if complaints.settled("publishing") {
-                    task.desk.settle("publishing");
-                    tracing::info!("the site is published again");
-                }
-                tracing::debug!(written = published.written, removed = published.removed, "published");
-            }
-            Err(error) => {
-                let text = error.to_string();
-                if let Speak::Now { repeated } = complaints.about("publishing", &text, now) {
-                    tracing::error!(repeated = some(repeated), "the site is not published, the old one stays: {text}");
-                    let text = format!("The old site stays as it is. {text}");
-                    task.desk.tell(Notice::new("publishing", "The site is not published", &text), now);
-                }
-                retry = Some(retry.map_or(FIRST_RETRY, |pause| (pause * 2).min(POLL)));
-                bench.reader = None;
-            }
+        if result.is_ok() {
+            task.metrics.published(task.clock.elapsed().since(began));
         }
+        let rest = bench.learn(result, task.clock.wall());
         if is_last {
             return;
         }
         tokio::time::sleep(PAUSE).await;
-        let renewal = bench.renew_at().map_or(POLL, |at| {
-            Duration::try_from(at.duration_since(task.clock.wall())).unwrap_or(Duration::ZERO).min(POLL)
-        });
-        let wait = retry.unwrap_or(renewal);
         tokio::select! {
-            () = tokio::time::sleep(wait) => {}
+            () = tokio::time::sleep(rest) => {}
             _ = task.bell.changed() => {}
-            _ = task.config.changed() => bench.next = Some(task.config.borrow_and_update().clone()),
+            _ = task.config.changed() => bench.set_config(task.config.borrow_and_update().clone()),
             () = task.shutdown.cancelled() => {}
         }
     }
@@ -193,7 +221,7 @@ mod tests {
         let at = |minute: i64| Timestamp::from_second(1_795_255_200 + minute * 60).unwrap();
         let good = config(folder.path(), "");
         Store::open(&good.store, at(0)).unwrap().set_services(&good.rules).unwrap();
-        let mut bench = Bench::new(Arc::clone(&good));
+        let mut bench = Bench::new(Arc::clone(&good), Desk::new());
         bench.publish(at(0)).unwrap();
         let page = || fs::read_to_string(good.site.output.join("index.html")).unwrap();
         let first = page();

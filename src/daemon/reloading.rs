@@ -4,10 +4,11 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
 
+use jiff::Timestamp;
 use tokio::{
     sync::{mpsc, watch},
     task::spawn_blocking,
@@ -21,12 +22,12 @@ use super::{
 use crate::{
     clock::{Clock, Elapsed},
     config::{
-        Config, Loaded,
+        self, Config, Loaded,
         reload::{self, Verdict},
     },
-    domain::diagnostic::Diagnostic,
+    domain::{diagnostic::Diagnostic, service::Rules},
     notify::operator::{Desk, Notice},
-    store::Store,
+    store::{Store, StoreError},
     web::Metrics,
 };
 
@@ -41,22 +42,16 @@ pub struct Reloading {
     pub clock: Arc<dyn Clock>,
     /// The file.
     pub path: PathBuf,
-    /// Hash of the text in force.
-    pub text_hash: u64,
+    /// Decides on what it says.
+    pub reloader: Reloader,
     /// The newest good configuration, for everyone.
     pub config: watch::Sender<Arc<Config>>,
     /// To the judge.
     pub orders: mpsc::Sender<Order>,
-    /// What the operator should know.
-    pub desk: Desk,
-    /// Counters.
-    pub metrics: Arc<Metrics>,
     /// SIGHUP was received.
     pub hangups: mpsc::Receiver<()>,
     /// Ends the task.
     pub shutdown: CancellationToken,
-    /// What was said of the store.
-    pub complaints: Complaints,
 }
 
 /// How many errors of one config go to the log.
@@ -74,9 +69,123 @@ fn look(path: &Path) -> Option<Look> {
     Some(Look { modified: meta.modified().ok(), length: meta.len() })
 }
 
+/// Writes down the services of a config that is about to be in force, in the store of the old one.
+pub type Record<'a> = &'a mut dyn FnMut(&config::Store, &Rules) -> Result<(), StoreError>;
+
+/// What became of a config that was read.
+#[derive(Clone, Debug)]
+pub enum Reloaded {
+    /// The one in force stays.
+    Stays,
+    /// It is good, but the store did not let us: it is to be read again.
+    Again,
+    /// It is in force from now on.
+    InForce(Arc<Config>),
+}
+
+/// Decides whether a config that was read again is put in force. It waits for nothing.
+pub struct Reloader {
+    /// The one in force.
+    config: Arc<Config>,
+    /// Hash of its text.
+    text_hash: u64,
+    desk: Desk,
+    metrics: Arc<Metrics>,
+    complaints: Complaints,
+}
+
+impl Reloader {
+    /// One for a daemon that starts with `config`.
+    #[must_use]
+    pub fn new(config: Arc<Config>, text_hash: u64, desk: Desk, metrics: Arc<Metrics>) -> Self {
+        Self { config, text_hash, desk, metrics, complaints: Complaints::default() }
+    }
+
+    /// Takes what was read: because the file changed, or `by_signal`.
+    pub fn read(
+        &mut self,
+        loaded: Result<Loaded, Vec<Diagnostic>>,
+        by_signal: bool,
+        now: Timestamp,
+        record: Record<'_>,
+    ) -> Reloaded {
+        match loaded {
+            Err(problems) => self.refuse(&problems, now),
+            Ok(loaded) if loaded.text_hash == self.text_hash && !by_signal => self.is_good(),
+            Ok(loaded) => return self.take(loaded, by_signal, now, record),
+        }
+        Reloaded::Stays
+    }
+
+    /// What the file says is in force: whatever was wrong with it is news if it comes back.
+    fn is_good(&mut self) {
+        if self.complaints.settled("config") {
+            tracing::info!("the config is good again");
+        }
+        self.metrics.config_valid(true);
+        self.desk.settle("config");
+        self.desk.settle("config-waits");
+    }
+
+    fn refuse(&mut self, problems: &[Diagnostic], now: Timestamp) {
+        // Said each time, since each is a change or was asked for; remembered for the day it is good.
+        self.complaints.about("config", "", now);
+        self.metrics.config_valid(false);
+        for problem in problems.iter().take(SAID) {
+            tracing::error!("the changed config is not used, the old one stays in force: {}", problem.brief());
+        }
+        if let Some(more) = problems.len().checked_sub(SAID).filter(|more| *more > 0) {
+            tracing::error!(more, "the changed config has further errors; `watchbell check` shows them all");
+        }
+        let text = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n\n");
+        let text = format!("The old config stays in force.\n\n{text}");
+        self.desk.tell(Notice::new("config", "The config has errors", &text), now);
+    }
+
+    /// Puts a good config in force, unless it waits for a person or for the store.
+    fn take(&mut self, mut loaded: Loaded, by_signal: bool, now: Timestamp, record: Record<'_>) -> Reloaded {
+        match reload::assess(&self.config.rules, &loaded.config.rules) {
+            Verdict::NeedsSighup { removed } if !by_signal => {
+                let names = removed.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+                let text = format!(
+                    "The changed config removes {} services ({names}). It is used after SIGHUP; until then the old one stays in force.",
+                    removed.len()
+                );
+                tracing::warn!("{text}");
+                self.desk.tell(Notice::new("config-waits", "The config waits for SIGHUP", &text), now);
+                self.metrics.config_valid(true);
+                return Reloaded::Stays;
+            }
+            _ => {}
+        }
+        let kept = reload::keep_until_restart(&self.config, &mut loaded.config);
+        if let Err(trouble) = record(&self.config.store, &loaded.config.rules) {
+            if let Speak::Now { repeated } = self.complaints.about("store", &trouble.to_string(), now) {
+                tracing::error!(
+                    repeated = some(repeated),
+                    "the changed config waits, since the store cannot be written: {trouble}"
+                );
+            }
+            return Reloaded::Again;
+        }
+        self.complaints.settled("store");
+        for warning in &loaded.warnings {
+            tracing::warn!("{}", warning.brief());
+        }
+        for key in kept {
+            tracing::warn!("`{key}` changed: that takes a restart");
+        }
+        self.text_hash = loaded.text_hash;
+        self.config = Arc::new(loaded.config);
+        self.is_good();
+        Reloaded::InForce(Arc::clone(&self.config))
+    }
+}
+
 /// Watches until shutdown.
 pub async fn run(mut task: Reloading) {
     let mut seen = look(&task.path);
+    let reloader = Arc::new(Mutex::new(task.reloader));
     // It may have changed between being loaded and this first look.
     let mut changed_at: Option<Elapsed> = Some(task.clock.elapsed());
     // By SIGHUP, and not yet done.
@@ -95,105 +204,30 @@ pub async fn run(mut task: Reloading) {
         }
         let has_rested = changed_at.is_some_and(|at| now.since(at) >= REST);
         is_asked |= by_signal;
-        if is_asked || has_rested {
-            let is_done = task.reload(is_asked).await;
-            changed_at = (!is_done).then(|| task.clock.elapsed());
-            is_asked &= !is_done;
+        if !is_asked && !has_rested {
+            continue;
         }
-    }
-}
-
-impl Reloading {
-    /// Reads the file; whether that is all, or it must be tried again.
-    async fn reload(&mut self, by_signal: bool) -> bool {
-        let path = self.path.clone();
-        let Ok(loaded) = spawn_blocking(move || Config::load(&path)).await else {
-            tracing::error!("reading the config broke off; the old one stays in force");
-            return true;
-        };
-        match loaded {
-            Err(problems) => self.refuse(&problems),
-            Ok(loaded) if loaded.text_hash == self.text_hash && !by_signal => self.is_good(),
-            Ok(loaded) => return self.take(loaded, by_signal).await,
-        }
-        true
-    }
-
-    /// What the file says is in force: whatever was wrong with it is news if it comes back.
-    fn is_good(&mut self) {
-        if self.complaints.settled("config") {
-            tracing::info!("the config is good again");
-        }
-        self.metrics.config_valid(true);
-        self.desk.settle("config");
-        self.desk.settle("config-waits");
-    }
-
-    fn refuse(&mut self, problems: &[Diagnostic]) {
-        // Said each time, since each is a change or was asked for; remembered for the day it is good.
-        self.complaints.about("config", "", self.clock.wall());
-        self.metrics.config_valid(false);
-        for problem in problems.iter().take(SAID) {
-            tracing::error!("the changed config is not used, the old one stays in force: {}", problem.brief());
-        }
-        if let Some(more) = problems.len().checked_sub(SAID).filter(|more| *more > 0) {
-            tracing::error!(more, "the changed config has further errors; `watchbell check` shows them all");
-        }
-        let text = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n\n");
-        let text = format!("The old config stays in force.\n\n{text}");
-        self.desk.tell(Notice::new("config", "The config has errors", &text), self.clock.wall());
-    }
-
-    /// Puts a good config in force, unless it waits for a person; `false`: the store did not let us.
-    async fn take(&mut self, mut loaded: Loaded, by_signal: bool) -> bool {
-        let old = Arc::clone(&self.config.borrow());
-        match reload::assess(&old.rules, &loaded.config.rules) {
-            Verdict::NeedsSighup { removed } if !by_signal => {
-                let names = removed.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-                let text = format!(
-                    "The changed config removes {} services ({names}). It is used after SIGHUP; until then the old one stays in force.",
-                    removed.len()
-                );
-                tracing::warn!("{text}");
-                self.desk.tell(Notice::new("config-waits", "The config waits for SIGHUP", &text), self.clock.wall());
-                self.metrics.config_valid(true);
-                return true;
+        let (at_work, path, now) = (Arc::clone(&reloader), task.path.clone(), task.clock.wall());
+        let reloaded = spawn_blocking(move || {
+            let mut record = |store: &config::Store, rules: &Rules| Store::open(store, now)?.set_services(rules);
+            let mut reloader = at_work.lock().unwrap_or_else(PoisonError::into_inner);
+            reloader.read(Config::load(&path), is_asked, now, &mut record)
+        });
+        match reloaded.await {
+            Ok(Reloaded::Again) => {
+                changed_at = Some(task.clock.elapsed());
+                continue;
             }
-            _ => {}
-        }
-        let kept = reload::keep_until_restart(&old, &mut loaded.config);
-        let config = Arc::new(loaded.config);
-        let at_work = Arc::clone(&config);
-        let store_config = old.store.clone();
-        let now = self.clock.wall();
-        let written = spawn_blocking(move || Store::open(&store_config, now)?.set_services(&at_work.rules)).await;
-        let trouble = match written {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(error.to_string()),
-            Err(error) => Some(error.to_string()),
-        };
-        if let Some(trouble) = trouble {
-            if let Speak::Now { repeated } = self.complaints.about("store", &trouble, now) {
-                tracing::error!(
-                    repeated = some(repeated),
-                    "the changed config waits, since the store cannot be written: {trouble}"
-                );
+            Ok(Reloaded::InForce(config)) => {
+                if task.orders.send(Order::Rules(Arc::new(config.rules.clone()))).await.is_err() {
+                    return; // the judge ends only at shutdown
+                }
+                tracing::info!(services = config.rules.services.len(), "config loaded");
+                task.config.send_replace(config);
             }
-            return false;
+            Ok(Reloaded::Stays) => {}
+            Err(_) => tracing::error!("reading the config broke off; the old one stays in force"),
         }
-        self.complaints.settled("store");
-        for warning in &loaded.warnings {
-            tracing::warn!("{}", warning.brief());
-        }
-        for key in kept {
-            tracing::warn!("`{key}` changed: that takes a restart");
-        }
-        self.text_hash = loaded.text_hash;
-        if self.orders.send(Order::Rules(Arc::new(config.rules.clone()))).await.is_ok() {
-            tracing::info!(services = config.rules.services.len(), "config loaded");
-            self.config.send_replace(config);
-            self.is_good();
-        }
-        true
+        (changed_at, is_asked) = (None, false);
     }
 }

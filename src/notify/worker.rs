@@ -205,16 +205,9 @@ impl Carrier {
     }
 
     fn send_notices(&mut self, settings: &Settings, desk: &Desk) {
-        for (notice, at) in desk.take() {
-            for (n, to) in settings.operators.iter().enumerate() {
-                match compose(settings, &notice, to, at, n) {
-                    Ok(message) => {
-                        self.carries_notice = true;
-                        self.send(&settings.relay, Cargo::Notice, message);
-                    }
-                    Err(error) => tracing::error!(%error, "a notice to an operator could not be composed"),
-                }
-            }
+        for message in notices(&settings.composer, &settings.operators, desk) {
+            self.carries_notice = true;
+            self.send(&settings.relay, Cargo::Notice, message);
         }
     }
 
@@ -241,8 +234,22 @@ impl Carrier {
     }
 }
 
+/// What waits on the desk, as a message to each operator.
+pub fn notices(composer: &Composer, operators: &[Address], desk: &Desk) -> Vec<Outgoing> {
+    let mut messages = Vec::new();
+    for (notice, at) in desk.take() {
+        for (n, to) in operators.iter().enumerate() {
+            match compose(composer, &notice, to, at, n) {
+                Ok(message) => messages.push(message),
+                Err(error) => tracing::error!(%error, "a notice to an operator could not be composed"),
+            }
+        }
+    }
+    messages
+}
+
 fn compose(
-    settings: &Settings,
+    composer: &Composer,
     notice: &Notice,
     to: &Address,
     at: Timestamp,
@@ -255,5 +262,5 @@ fn compose(
             *slot = slot.wrapping_mul(31).wrapping_add(byte);
         }
     }
-    settings.composer.compose_notice(DeliveryId::new(at, random), to, &notice.subject, &notice.text, at)
+    composer.compose_notice(DeliveryId::new(at, random), to, &notice.subject, &notice.text, at)
 }
