@@ -97,6 +97,10 @@ pub async fn run<L: Ledger + Send + 'static>(
         let now = handles.clock.wall();
         let polled;
         (outbox, ledger, polled) = blocking(outbox, ledger, move |outbox, ledger| outbox.poll(ledger, now)).await?;
+        // Changed meanwhile: what was claimed leaves by the new way already.
+        if handles.settings.has_changed().unwrap_or(false) {
+            settings = renewed(&mut handles.settings, &mut outbox);
+        }
         let is_able = match polled {
             Ok(messages) => {
                 for message in messages {
@@ -129,10 +133,7 @@ pub async fn run<L: Ledger + Send + 'static>(
                     complete(&mut outbox, cargo, &reply, handles.clock.wall());
                 }
             }
-            Ok(()) = handles.settings.changed() => {
-                settings = handles.settings.borrow_and_update().clone();
-                outbox.reconfigure(Arc::clone(&settings.composer), settings.connections, settings.rate_per_second);
-            }
+            Ok(()) = handles.settings.changed() => settings = renewed(&mut handles.settings, &mut outbox),
             () = handles.ring.notified() => {}
             () = handles.desk.rung() => {}
             () = tokio::time::sleep(sleep) => {
@@ -154,6 +155,13 @@ pub async fn run<L: Ledger + Send + 'static>(
     }
     let _ = tokio::time::timeout(Duration::from_secs(1), settings.relay.close()).await;
     Ok(())
+}
+
+/// The settings of now, in force for the outbox from here on.
+fn renewed(changes: &mut watch::Receiver<Arc<Settings>>, outbox: &mut Outbox) -> Arc<Settings> {
+    let settings = changes.borrow_and_update().clone();
+    outbox.reconfigure(Arc::clone(&settings.composer), settings.connections, settings.rate_per_second);
+    settings
 }
 
 fn complete(outbox: &mut Outbox, cargo: Cargo, reply: &Reply, now: Timestamp) {
