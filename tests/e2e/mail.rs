@@ -12,8 +12,8 @@ use super::{SOON, await_status, write_config};
 use crate::skip;
 use crate::support::{
     daemon::{self, Daemon, free_address, ok, wait_for},
-    gate::Gate,
     postfix::{self, Mail, Postfix, Sink},
+    proxy::Proxy,
     target::Target,
 };
 
@@ -113,8 +113,8 @@ fn three_hundred_people_hear_of_an_outage_and_of_its_end_once_each() {
     let Some(_) = Sink::installed() else { skip!("smtp-sink is not installed") };
     let sinks = daemon::folder();
     let sink = Sink::start(sinks.path(), &[]);
-    let gate = Gate::to(sink.address, Duration::ZERO);
-    let scene = Scene::new(300, &format!("smtp://{}", gate.address), "connections = 3");
+    let proxy = Proxy::to(sink.address);
+    let scene = Scene::new(300, &format!("smtp://{}", proxy.address), "connections = 3");
     let _daemon = scene.start();
     scene.fails();
     scene.await_sent(300, SOON);
@@ -122,7 +122,7 @@ fn three_hundred_people_hear_of_an_outage_and_of_its_end_once_each() {
     scene.await_sent(600, SOON);
     assert_eq!(assert_everyone_was_told(&sink.mails(), 300), 0, "no copies");
     assert_eq!(sink.mails().len(), 600);
-    assert!((2..=3).contains(&gate.most()), "{} connections at once", gate.most());
+    assert!((2..=3).contains(&proxy.most()), "{} connections at once", proxy.most());
 }
 
 #[test]
@@ -130,8 +130,8 @@ fn a_crash_in_the_middle_of_telling_misses_nobody() {
     let Some(_) = Sink::installed() else { skip!("smtp-sink is not installed") };
     let sinks = daemon::folder();
     let sink = Sink::start(sinks.path(), &[]);
-    let gate = Gate::to(sink.address, Duration::from_millis(5));
-    let scene = Scene::new(300, &format!("smtp://{}", gate.address), "connections = 4");
+    let proxy = Proxy::slow(sink.address, Duration::from_millis(5));
+    let scene = Scene::new(300, &format!("smtp://{}", proxy.address), "connections = 4");
     let mut daemon = scene.start();
     scene.fails();
     let mut kills = 0;
@@ -165,18 +165,18 @@ fn a_server_that_fails_at_any_stage_delays_and_loses_nothing() {
 fn survive(fault: &[&str]) {
     let (bad, good) = (daemon::folder(), daemon::folder());
     let faulty = Sink::start(bad.path(), fault);
-    let gate = Gate::to(faulty.address, Duration::ZERO);
-    let scene = Scene::new(5, &format!("smtp://{}", gate.address), "connections = 2");
+    let proxy = Proxy::to(faulty.address);
+    let scene = Scene::new(5, &format!("smtp://{}", proxy.address), "connections = 2");
     let _daemon = scene.start();
     scene.fails();
-    wait_for("a first try", SOON, || gate.most().checked_sub(1));
+    wait_for("a first try", SOON, || proxy.most().checked_sub(1));
     wait_for("a try that failed", SOON, || {
         let tried =
             scene.count("SELECT count(*) FROM delivery WHERE state <> 'sent' AND (attempts > 0 OR reply <> '')");
-        (tried > 0 || gate.said().matches("EHLO").count() > 1 || fault[1] == "CONNECT").then_some(())
+        (tried > 0 || proxy.said().matches("EHLO").count() > 1 || fault[1] == "CONNECT").then_some(())
     });
     let sink = Sink::start(good.path(), &[]);
-    gate.lead_to(Some(sink.address));
+    proxy.lead_to(Some(sink.address));
     drop(faulty);
     scene.await_sent(5, SOON);
     scene.recovers();
@@ -196,7 +196,7 @@ fn a_server_that_is_away_at_first_costs_nobody_a_try() {
     assert_eq!(scene.count("SELECT coalesce(max(attempts), 0) FROM delivery"), 0, "{}", daemon.log());
     let sinks = daemon::folder();
     let sink = Sink::start(sinks.path(), &[]);
-    let _gate = Gate::at(relay, sink.address, Duration::ZERO);
+    let _gate = Proxy::at(relay, sink.address);
     scene.await_sent(20, SOON);
     scene.recovers();
     scene.await_sent(40, SOON);
@@ -208,13 +208,13 @@ fn where_tls_was_asked_for_and_is_not_offered_nothing_is_said_in_clear() {
     let Some(_) = Sink::installed() else { skip!("smtp-sink is not installed") };
     let sinks = daemon::folder();
     let sink = Sink::start(sinks.path(), &[]);
-    let gate = Gate::to(sink.address, Duration::ZERO);
-    let smtp = format!("smtp+starttls://{}", gate.address);
+    let proxy = Proxy::to(sink.address);
+    let smtp = format!("smtp+starttls://{}", proxy.address);
     let scene = Scene::new(3, &smtp, "username = \"status\"\npassword = \"secret-in-clear\"");
     let daemon = scene.start();
     scene.fails();
-    wait_for("a few tries", SOON, || (gate.said().matches("EHLO").count() >= 2).then_some(()));
-    let said = gate.said();
+    wait_for("a few tries", SOON, || (proxy.said().matches("EHLO").count() >= 2).then_some(()));
+    let said = proxy.said();
     for word in ["MAIL", "RCPT", "AUTH", "person-", "secret", "c2VjcmV0"] {
         assert!(!said.contains(word), "{said}");
     }

@@ -1,10 +1,10 @@
 //! What the tests share: the program itself, real servers to point it at, and visible skips.
 
 pub mod daemon;
-pub mod gate;
 pub mod http;
 pub mod nginx;
 pub mod postfix;
+pub mod proxy;
 pub mod skip;
 pub mod smtp;
 pub mod target;

@@ -66,6 +66,13 @@ pub struct Seen {
     pub most_open: usize,
 }
 
+impl Seen {
+    fn summary(&self) -> String {
+        let to: Vec<&str> = self.mails.iter().map(|mail| mail.to.as_str()).collect();
+        format!("{} connections, {} open, mails to {to:?}, {:?}", self.connections, self.open, self.commands)
+    }
+}
+
 type Script = Box<dyn Fn(&Moment) -> Act + Send + Sync>;
 
 /// How the server speaks.
@@ -128,7 +135,7 @@ impl Server {
             }
         };
         let waited = tokio::time::timeout(std::time::Duration::from_secs(20), waiting).await;
-        assert!(waited.is_ok(), "waited in vain: {:?}", self.seen.lock().unwrap());
+        assert!(waited.is_ok(), "waited in vain: {}", self.look(Seen::summary));
     }
 }
 
@@ -221,7 +228,8 @@ impl Shared {
         let (mut from, mut to) = (String::new(), String::new());
         loop {
             let mut line = Vec::new();
-            if !matches!(stream.read_until(b'\n', &mut line).await, Ok(1..)) {
+            // What is cut off in the middle is no command.
+            if !matches!(stream.read_until(b'\n', &mut line).await, Ok(1..)) || !line.ends_with(b"\n") {
                 return End::Closed;
             }
             let command = String::from_utf8(line).unwrap();
