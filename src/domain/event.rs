@@ -41,6 +41,14 @@ pub struct Event {
 }
 
 impl Event {
+    /// Tells of the incident as it is known by now: it may have begun earlier than was thought.
+    pub fn look(&mut self, view: IncidentView) {
+        if self.kind == EventKind::Opened {
+            self.at = self.at.min(view.started_at);
+        }
+        self.view = view;
+    }
+
     /// Whether nothing can join it any more.
     #[must_use]
     pub fn is_sealed(&self, now: Timestamp) -> bool {

@@ -78,6 +78,15 @@ pub(super) struct CheckState {
     /// Milliseconds without a result after which it is stale.
     #[serde(default)]
     pub limit_ms: i64,
+    /// For when a probe was last asked besides its turns, for the sake of another service.
+    #[serde(default)]
+    pub asked_at: Option<Timestamp>,
+    /// It failed often enough, but its verdict waits: at most until then.
+    #[serde(default)]
+    pub held_until: Option<Timestamp>,
+    /// When it last turned down.
+    #[serde(default)]
+    pub fell_at: Option<Timestamp>,
 }
 
 /// What one more result changed.
@@ -92,6 +101,8 @@ pub(super) enum Counted {
         /// Of so many.
         needed: u32,
     },
+    /// It failed often enough, but the verdict waits.
+    Held,
     /// It ended such a run before the verdict.
     Blip {
         /// After so many.
@@ -109,11 +120,11 @@ pub(super) enum Counted {
 }
 
 impl CheckState {
-    /// Counts one result that began at `at`.
+    /// Counts one result that began at `at`. While `waits`, it does not turn down.
     ///
     /// A run is of equal results, except that any answer, fast or slow, ends a run of failures,
     /// and that answers of both kinds together end an outage: into `degraded` if all were slow.
-    pub fn count(&mut self, check: &Check, result: Verdict, at: Timestamp) -> Counted {
+    pub fn count(&mut self, check: &Check, result: Verdict, at: Timestamp, waits: bool) -> Counted {
         let ended = match self.run {
             Some((kind, run)) if kind != result && self.verdict != Some(kind) => Some(run.count),
             _ => None,
@@ -122,6 +133,9 @@ impl CheckState {
         self.run = Some((result, run));
         self.answers = if result == Verdict::Down { None } else { Some(Run::longer(self.answers, at)) };
         self.last_at = Some(at);
+        if result != Verdict::Down {
+            self.held_until = None;
+        }
 
         let (streak, needed, verdict) = match (self.verdict, result, self.answers) {
             (Some(Verdict::Down), _, Some(answers)) => {
@@ -137,6 +151,10 @@ impl CheckState {
             (Some(verdict), _, _) => (run, 0, verdict),
         };
         if self.verdict != Some(verdict) && streak.count >= needed.max(1) {
+            if waits && verdict == Verdict::Down {
+                return Counted::Held;
+            }
+            self.held_until = None;
             self.verdict = Some(verdict);
             self.stale = false;
             return Counted::Decided { verdict, from: streak.first_at, probes: streak.count };
@@ -167,6 +185,49 @@ impl CheckState {
     pub fn forget_run(&mut self) {
         self.run = None;
         self.answers = None;
+        self.held_until = None;
+    }
+
+    /// Since when it fails without being down yet.
+    pub fn failing_since(&self) -> Option<Timestamp> {
+        let (_, run) = self.run.filter(|(kind, _)| *kind == Verdict::Down && self.verdict != Some(*kind))?;
+        Some(run.first_at)
+    }
+
+    /// Since when it fails and how often, were the result that began at `at` a failure, too.
+    pub fn failing_with(&self, at: Timestamp) -> Run {
+        Run::longer(self.run.filter(|(kind, _)| *kind == Verdict::Down).map(|(_, run)| run), at)
+    }
+
+    /// Whether it is known to be down.
+    pub fn is_down(&self) -> bool {
+        self.verdict == Some(Verdict::Down) && !self.stale
+    }
+
+    /// Whether it may explain something that fails since `first_at`: it fails itself, or was asked
+    /// and nothing was heard since.
+    pub fn is_in_question(&self, first_at: Timestamp) -> bool {
+        let is_silent = || self.last_at.is_none_or(|last| last < first_at);
+        self.failing_since().is_some() || !self.stale && self.is_unanswered() && is_silent()
+    }
+
+    /// Whether it was asked besides its turns and has not answered yet.
+    pub fn is_unanswered(&self) -> bool {
+        self.asked_at.is_some_and(|asked| self.last_at.is_none_or(|last| last < asked))
+    }
+
+    /// Whether somebody waits to hear whether it is down.
+    pub fn is_awaited(&self) -> bool {
+        self.failing_since().is_some() || self.is_unanswered()
+    }
+
+    /// Turns down after having waited; the run of failures.
+    pub fn fall(&mut self) -> Option<Run> {
+        self.held_until = None;
+        self.failing_since()?;
+        self.verdict = Some(Verdict::Down);
+        self.stale = false;
+        self.run.map(|(_, run)| run)
     }
 
     /// When it becomes stale unless a result comes; `None` if it never had one or already is.

@@ -4,12 +4,8 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::{Reason, case::Case, time, world::World};
-use crate::domain::{
-    IncidentId, ServiceId,
-    incident::Incident,
-    service::{Rules, Service},
-};
+use super::{Reason, cascade::are_related, case::Case, time, world::World};
+use crate::domain::{IncidentId, ServiceId, incident::Incident, service::Rules};
 
 /// So many services failing within the window belong together even if nothing else relates them.
 const STORM: usize = 5;
@@ -111,14 +107,4 @@ fn cascade(rules: &Rules, world: &World, service: &ServiceId, start: Timestamp) 
         return Some(Place::Joins { incident: incident.id.clone(), needs: needs.cloned(), root, reason });
     }
     None
-}
-
-/// Whether two services share a group, a dependency or a host.
-fn are_related(a: &Service, b: &Service) -> bool {
-    let hosts = |service: &Service, host: &str| {
-        service.checks.iter().any(|check| check.enabled && !host.is_empty() && check.probe.host() == host)
-    };
-    (a.group.is_some() && a.group == b.group)
-        || a.depends_on.iter().any(|id| b.depends_on.contains(id))
-        || a.checks.iter().filter(|check| check.enabled).any(|check| hosts(b, check.probe.host()))
 }

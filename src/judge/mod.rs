@@ -8,6 +8,7 @@
 //!            └───────────────────────────────────────────────────────────────────────────────┘
 //! ```
 
+mod cascade;
 mod case;
 mod check;
 mod claims;
@@ -173,6 +174,11 @@ pub enum Reason {
     NoRecentData,
     /// Its service is no longer configured.
     NoLongerMonitored,
+    /// It failed often enough, but something that it needs may explain it: that is decided first.
+    WaitsForAncestor {
+        /// The service in question.
+        ancestor: ServiceId,
+    },
     /// The result says nothing about the target.
     NotCounted,
 }
@@ -196,6 +202,7 @@ impl fmt::Display for Reason {
             Self::StillDown => f.write_str("the operator says it is over, but a check is still down"),
             Self::NoRecentData => f.write_str("nobody has looked for too long"),
             Self::NoLongerMonitored => f.write_str("no longer in the config"),
+            Self::WaitsForAncestor { ancestor } => write!(f, "waits: {ancestor}, which it needs, is in question"),
             Self::NotCounted => f.write_str("not counted: the result says nothing about the target"),
         }
     }

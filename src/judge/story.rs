@@ -198,7 +198,7 @@ impl Story {
         for request in &step.requests {
             let Request::Probe { check, at, .. } = request;
             if let Some(due) = self.due.get_mut(check) {
-                *due = (*due).min(*at).max(self.now);
+                *due = if at < due { (*at).max(self.now) } else { *due };
             }
         }
         if !self.is_quick {

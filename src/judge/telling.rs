@@ -55,7 +55,7 @@ impl Turn<'_> {
         if let Some(event) = open.filter(|event| fits(news.kind, event.kind)) {
             let fresh: Vec<_> = news.services.into_iter().filter(|it| !event.services.contains(it)).collect();
             event.services.extend(fresh);
-            event.view = view;
+            event.look(view);
             let event = event.clone();
             self.put(event);
             return;
@@ -172,7 +172,7 @@ impl Turn<'_> {
         let view = IncidentView::from(&case.incident);
         let Some(event) = case.unsealed.iter_mut().rfind(|event| gathers(event.kind)) else { return };
         if event.view != view {
-            event.view = view;
+            event.look(view);
             let event = event.clone();
             self.put(event);
         }

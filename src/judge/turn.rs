@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     Input, Priority, Reason, Request, Step,
-    check::{self, CheckState, Counted, Verdict},
+    check::{self, CheckState, Counted, Run, Verdict},
     service,
     telling::News,
     time,
@@ -64,7 +64,7 @@ impl<'a> Turn<'a> {
     }
 
     /// The check of that name, if it is configured and enabled.
-    fn check(&self, key: &CheckKey) -> Option<&'a Check> {
+    pub fn check(&self, key: &CheckKey) -> Option<&'a Check> {
         let checks = &self.world.service(self.rules, &key.service)?.checks;
         checks.iter().find(|check| check.id == key.check && check.enabled)
     }
@@ -104,7 +104,15 @@ impl<'a> Turn<'a> {
         if let Some(cause) = outcome.cause {
             state.cause = Some(cause);
         }
-        let counted = state.count(check, result, start);
+        let waits = self.wait_of(key, check, result, start);
+        let Some(state) = self.world.checks.get_mut(key) else { return };
+        let was_down = state.is_down();
+        let was_awaited = state.is_awaited();
+        let counted = state.count(check, result, start, waits.is_some());
+        if let (Counted::Held, Some((_, until))) = (&counted, &waits) {
+            state.held_until = state.held_until.or(Some(*until));
+        }
+        let is_answered = was_awaited && !state.is_awaited();
         let (deadline, is_pending) = (state.stale_at(), state.is_pending());
         let fresh_until = &mut self.world.scratch.fresh_until;
         *fresh_until = (*fresh_until).or(deadline).min(deadline.or(*fresh_until));
@@ -118,24 +126,50 @@ impl<'a> Turn<'a> {
                 self.decide(&key.service, Some(key), Reason::BelowThreshold { seen, needed });
             }
             Counted::Agrees | Counted::Pending { .. } => {}
+            Counted::Held => {
+                let reason = waits.map(|(ancestor, _)| Reason::WaitsForAncestor { ancestor });
+                self.decide(&key.service, Some(key), reason.unwrap_or(Reason::NotCounted));
+            }
             Counted::Blip { seen } => self.decide(&key.service, Some(key), Reason::Blip { seen }),
+            Counted::Decided { verdict: Verdict::Down, from, probes } => self.fell(key, check, from, probes),
             Counted::Decided { verdict, from, probes } => {
                 self.say(key, from, Some(verdict));
                 self.judge(&key.service, from);
+                if was_down {
+                    self.ask_dependants(&key.service);
+                }
                 self.decide(
                     &key.service,
                     Some(key),
-                    match verdict {
-                        Verdict::Up => Reason::Up { probes },
-                        Verdict::Degraded => Reason::Degraded { probes },
-                        Verdict::Down => Reason::Down { probes },
-                    },
+                    if verdict == Verdict::Up { Reason::Up { probes } } else { Reason::Degraded { probes } },
                 );
             }
         }
         if is_pending {
             self.recheck(key, check, outcome);
         }
+        if is_answered {
+            self.release(&key.service);
+        }
+    }
+
+    /// One more result is about to count: asks whatever may explain a failure, and says for which
+    /// ancestor a verdict must wait until when.
+    fn wait_of(
+        &mut self,
+        key: &CheckKey,
+        check: &Check,
+        result: Verdict,
+        start: Timestamp,
+    ) -> Option<(ServiceId, Timestamp)> {
+        let state = self.world.checks.get(key).filter(|_| result == Verdict::Down)?;
+        if state.verdict == Some(Verdict::Down) {
+            return None;
+        }
+        let Run { count, first_at } = state.failing_with(start);
+        let is_patient = state.held_until.is_none_or(|until| self.at < until);
+        self.ask_ancestors(&key.service);
+        if is_patient && count >= check.down_after { self.waits_for(&key.service, first_at) } else { None }
     }
 
     /// Asks for the next probe of `key` at the faster pace, for a verdict waits for it.
@@ -145,7 +179,7 @@ impl<'a> Turn<'a> {
     }
 
     /// Records what is known of a check from `from` on.
-    fn say(&mut self, key: &CheckKey, from: Timestamp, verdict: Option<Verdict>) {
+    pub fn say(&mut self, key: &CheckKey, from: Timestamp, verdict: Option<Verdict>) {
         let Some(state) = self.world.services.get_mut(&key.service) else { return };
         state.record.checks.entry(key.check.clone()).or_default().set(from, verdict);
         self.world.touch_service(&key.service);
@@ -168,6 +202,9 @@ impl<'a> Turn<'a> {
         let due: Vec<IncidentId> = due.map(|case| case.incident.id.clone()).collect();
         for id in &due {
             self.write_up(id);
+        }
+        if self.world.wait_ends_at().is_some_and(|until| until <= self.at) {
+            self.release_all();
         }
         if self.world.scratch.fresh_until.is_none_or(|until| self.at < until) {
             return;
@@ -196,16 +233,18 @@ impl<'a> Turn<'a> {
                 state.forget_run();
             }
             state.after = Some(time::plus_ms(self.at, -1));
+            (state.asked_at, state.fell_at) = (None, None);
             self.step.requests.push(Request::Probe { check: key.clone(), at: self.at, priority });
         }
         let keys: Vec<CheckKey> = self.world.checks.keys().cloned().collect();
         for key in &keys {
             self.world.touch_check(key);
         }
+        self.world.forget_falls();
     }
 
     /// Meets a check for the first time.
-    fn meet_check(&mut self, key: &CheckKey, check: &Check) {
+    pub fn meet_check(&mut self, key: &CheckKey, check: &Check) {
         let service = self.world.services.entry(key.service.clone()).or_default();
         if service.record.base.last().is_none() {
             service.record.base.set(self.at, Base::Checks);
@@ -251,6 +290,7 @@ impl<'a> Turn<'a> {
         }
         self.world.scratch.fresh_until = self.world.checks.values().filter_map(CheckState::stale_at).min();
         self.reapply_notes();
+        self.release_all();
     }
 
     /// Goes on with a check that is configured, as far as it still asks the same.
@@ -261,17 +301,15 @@ impl<'a> Turn<'a> {
         };
         let (target, limit_ms) = (check::fingerprint(check), check::silence_limit_ms(check));
         let is_same = state.target == target;
-        if !is_same || state.limit_ms != limit_ms {
-            (state.target, state.limit_ms) = (target, limit_ms);
-            self.world.touch_check(key);
-        }
-        let Some(state) = self.world.checks.get_mut(key) else { return };
+        (state.target, state.limit_ms) = (target, limit_ms);
         if !is_same {
             // Results still on their way are of the old target.
             state.forget_run();
             state.after = state.after.max(Some(self.at));
         }
-        if state.is_pending() || !is_same {
+        let is_urgent = state.is_pending() || !is_same;
+        self.world.touch_check(key);
+        if is_urgent {
             let (check, at) = (key.clone(), self.at);
             self.step.requests.push(Request::Probe { check, at, priority: Priority::Recheck });
         }

@@ -1,13 +1,16 @@
 //! The world: all that the judge carries from one step to the next, as rows that the store keeps.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{case::Case, check::CheckState, notes::NoteState, service::ServiceState};
+use super::{case::Case, check::CheckState, notes::NoteState, service::ServiceState, time};
 use crate::domain::{
-    CheckId, CheckKey, EventId, IncidentId, ServiceId,
+    CheckId, CheckKey, EventId, GroupId, IncidentId, ServiceId,
     id::UpdateId,
     incident::Incident,
     note::Note,
@@ -48,13 +51,61 @@ pub(super) struct Scratch {
     dependants: BTreeMap<ServiceId, Vec<ServiceId>>,
     /// Incidents that time or results may still change.
     live: BTreeSet<IncidentId>,
+    /// Checks whose verdict waits, by when it waits no longer.
+    waiting: BTreeSet<(Timestamp, CheckKey)>,
+    /// Until when each of them is in `waiting`.
+    held: BTreeMap<CheckKey, Timestamp>,
+    /// The checks of services that share something, and when one of them last turned down.
+    kin: BTreeMap<Kin, (Vec<CheckKey>, Option<Timestamp>)>,
     /// No check becomes stale before this; `None`: none can.
     pub fresh_until: Option<Timestamp>,
+}
+
+impl Scratch {
+    /// The verdict of `key` waits until then, or no longer.
+    fn hold(&mut self, key: &CheckKey, until: Option<Timestamp>) {
+        if self.held.get(key).copied() == until {
+            return;
+        }
+        if let Some(old) = self.held.remove(key) {
+            self.waiting.remove(&(old, key.clone()));
+        }
+        if let Some(until) = until {
+            self.held.insert(key.clone(), until);
+            self.waiting.insert((until, key.clone()));
+        }
+    }
 }
 
 impl PartialEq for Scratch {
     fn eq(&self, _: &Self) -> bool {
         true
+    }
+}
+
+/// What services can share so that one's failure makes others suspect.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kin {
+    /// A group.
+    Group(GroupId),
+    /// A service that they need.
+    Need(ServiceId),
+    /// A host that they are probed on, in lower case.
+    Host(String),
+}
+
+impl Kin {
+    /// All that `service` may share with others.
+    pub fn of(service: &Service) -> impl Iterator<Item = Self> {
+        let hosts: BTreeSet<String> = service
+            .checks
+            .iter()
+            .filter(|check| check.enabled)
+            .map(|it| it.probe.host().to_ascii_lowercase())
+            .collect();
+        let group = service.group.clone().map(Self::Group);
+        let needs = service.depends_on.iter().cloned().map(Self::Need);
+        group.into_iter().chain(needs).chain(hosts.into_iter().filter(|host| !host.is_empty()).map(Self::Host))
     }
 }
 
@@ -164,6 +215,9 @@ impl World {
         }
         world.head.seed = seed;
         world.scratch.fresh_until = world.checks.values().filter_map(CheckState::stale_at).min();
+        for (key, state) in &world.checks {
+            world.scratch.hold(key, state.held_until);
+        }
         world.scratch.live = world.cases.iter().filter(|(_, case)| case.is_live()).map(|(id, _)| id.clone()).collect();
         Ok(world)
     }
@@ -204,6 +258,7 @@ impl World {
 
     pub(super) fn touch_check(&mut self, key: &CheckKey) {
         self.scratch.dirty.insert(RowKey::Check(key.clone()));
+        self.scratch.hold(key, self.checks.get(key).and_then(|state| state.held_until));
     }
 
     pub(super) fn touch_service(&mut self, id: &ServiceId) {
@@ -239,6 +294,37 @@ impl World {
     pub fn is_decided(&self, now: Timestamp) -> bool {
         !self.checks.values().any(CheckState::is_pending)
             && self.cases.values().flat_map(|case| &case.unsealed).all(|event| event.is_sealed(now))
+    }
+
+    /// The checks whose verdict waits.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = &CheckKey> {
+        self.scratch.waiting.iter().map(|(_, key)| key)
+    }
+
+    /// When the first of them waits no longer.
+    pub(super) fn wait_ends_at(&self) -> Option<Timestamp> {
+        self.scratch.waiting.first().map(|(until, _)| *until)
+    }
+
+    /// The checks that share `kin`, unless one of them turned down less than `pace` ago.
+    pub(super) fn kin_to_ask(&self, kin: &Kin, now: Timestamp, pace: Duration) -> Option<Vec<CheckKey>> {
+        let (members, fell_at) = self.scratch.kin.get(kin)?;
+        let is_asked = fell_at.is_some_and(|fell| now < time::plus(fell, pace));
+        (!is_asked).then(|| members.clone())
+    }
+
+    /// A check of `service` turned down.
+    pub(super) fn note_fall(&mut self, service: &Service, now: Timestamp) {
+        for kin in Kin::of(service) {
+            if let Some((_, fell_at)) = self.scratch.kin.get_mut(&kin) {
+                *fell_at = (*fell_at).max(Some(now));
+            }
+        }
+    }
+
+    /// The clock may have been moved: no fall is known any more.
+    pub(super) fn forget_falls(&mut self) {
+        self.scratch.kin.values_mut().for_each(|(_, fell_at)| *fell_at = None);
     }
 
     /// The incident of that name or alias.
@@ -290,9 +376,17 @@ impl World {
         }
         self.scratch.index = rules.services.iter().enumerate().map(|(i, service)| (service.id.clone(), i)).collect();
         self.scratch.dependants.clear();
+        self.scratch.kin.clear();
         for service in &rules.services {
             for needed in &service.depends_on {
                 self.scratch.dependants.entry(needed.clone()).or_default().push(service.id.clone());
+            }
+            let fell_at = |(key, _): (CheckKey, _)| self.checks.get(&key).and_then(|state| state.fell_at);
+            let fell_at = service.enabled_checks().filter_map(fell_at).max();
+            for kin in Kin::of(service) {
+                let (members, latest) = self.scratch.kin.entry(kin).or_default();
+                members.extend(service.enabled_checks().map(|(key, _)| key));
+                *latest = (*latest).max(fell_at);
             }
         }
     }
@@ -346,7 +440,7 @@ impl World {
         // No rule has a deadline of its own yet; maintenance windows will.
         let _ = rules;
         let published = self.live().filter_map(Case::publish_at).min();
-        [self.scratch.fresh_until, published].into_iter().flatten().min()
+        [self.scratch.fresh_until, published, self.wait_ends_at()].into_iter().flatten().min()
     }
 }
 

@@ -12,12 +12,23 @@ use crate::{
         event::EventKind,
         note::{Note, NoteUpdate, Postmortem},
         outcome::CheckResult,
+        service::Rules,
     },
     judge::{Input, story::*},
 };
 
-const SERVICES: [&str; 4] = ["db", "api: one two -> db", "web", "legacy:"];
-const CHECKS: [&str; 4] = ["db", "api/one", "api/two", "web"];
+/// Services that need each other; `mail` and `shop` share a group, `shop` and `cdn` a host.
+const SERVICES: [&str; 7] = ["db", "api: one two -> db", "web -> api", "legacy:", "mail", "shop -> mail db", "cdn"];
+const CHECKS: [&str; 7] = ["db", "api/one", "api/two", "web", "mail", "shop", "cdn"];
+
+fn all_rules() -> Rules {
+    let mut rules = rules(&SERVICES);
+    for index in [4, 5] {
+        Arc::get_mut(&mut rules.services[index]).unwrap().group = Some(GroupId::new("sales").unwrap());
+    }
+    Arc::get_mut(&mut rules.services[6]).unwrap().checks[0] = check("tcp", "shop");
+    rules
+}
 
 /// One thing that happens.
 #[derive(Clone, Debug)]
@@ -84,7 +95,7 @@ fn changed(note: &mut Note, change: usize, now: i64) {
 
 /// Lets everything happen.
 fn tell(happenings: &[Happening]) -> Story {
-    let all = rules(&SERVICES);
+    let all = all_rules();
     let mut story = Story::with(all.clone());
     let mut notes = [note("2026-11-21-db", &[]), note("by-hand", &["api", "legacy"]), note("other", &["web"])];
     let mut clock = 0;
