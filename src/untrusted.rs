@@ -10,8 +10,11 @@ fn is_harmless(c: char) -> bool {
         '\u{0}'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{7f}'..='\u{9f}' // controls
         | '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}'                    // invisible
         | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'                              // bidi and joiners
-        | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{fffe}' | '\u{ffff}'                 // marks, non-characters
+        | '\u{feff}' | '\u{fff9}'..='\u{fffb}'                                           // marks
+        | '\u{fdd0}'..='\u{fdef}'                                                        // non-characters
         | '\u{e0000}'..='\u{e007f}') // tags
+        // The last two of each plane are non-characters, too: HTML forbids them, XML the first two.
+        && u32::from(c) & 0xfffe != 0xfffe
 }
 
 /// One line of at most `max_chars` characters: harmful characters are dropped, runs of white
@@ -46,6 +49,7 @@ mod tests {
 
     #[test]
     fn a_line_loses_what_misleads_or_breaks_xml() {
+        assert_eq!(line("\u{fdd0}a\u{1ffff}", 99), "a", "non-characters, which HTML forbids");
         assert_eq!(line("a\u{0}b\u{202e}c\u{200b}d\r\n e\u{1b}[31m\u{fffe}", 99), "abcd e[31m");
     }
 
