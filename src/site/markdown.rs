@@ -15,6 +15,10 @@ use crate::untrusted;
 /// Headings begin below those of a postmortem's parts.
 const TOP_HEADING: usize = 4;
 
+/// How many lists, their items and quotes may stand in one another. Browsers give up at some
+/// hundreds, and in plain text every line repeats the marks of all that it stands in.
+const DEEPEST: usize = 32;
+
 /// `text` as HTML blocks. Raw HTML in it is shown as text, an image as its description, a link
 /// that may not be followed as its words; its topmost heading becomes an `h4`.
 #[must_use]
@@ -25,7 +29,7 @@ pub fn to_html(text: &str) -> String {
 /// [`to_html`] for a place under a heading of level `above`: no level is left out.
 #[must_use]
 pub fn to_html_under(text: &str, above: usize) -> String {
-    let events: Vec<Event<'_>> = Parser::new_ext(text, Options::empty()).collect();
+    let events: Vec<Event<'_>> = events(text).collect();
     let top = events.iter().filter_map(heading).min().unwrap_or(1);
     // For each link that is open: whether it is written.
     let mut links: Vec<bool> = Vec::new();
@@ -53,6 +57,35 @@ pub fn to_html_under(text: &str, above: usize) -> String {
     let mut out = String::with_capacity(text.len() + text.len() / 2);
     html::push_html(&mut out, safe);
     untrusted::block(&out, usize::MAX)
+}
+
+/// What `text` consists of; lists and quotes that are nested beyond all sense end at [`DEEPEST`],
+/// where what is in them goes on without them.
+fn events(text: &str) -> impl Iterator<Item = Event<'_>> {
+    // For each list, item and quote that is open: whether it is kept.
+    let mut open: Vec<bool> = Vec::new();
+    let mut has_gap = false;
+    Parser::new_ext(text, Options::empty()).filter_map(move |event| {
+        let is_kept = match &event {
+            Event::Start(Tag::List(_) | Tag::BlockQuote(_)) => {
+                open.push(open.len() < DEEPEST);
+                open.last().copied()
+            }
+            Event::Start(Tag::Item) => {
+                open.push(open.last().copied().unwrap_or(true));
+                open.last().copied()
+            }
+            Event::End(TagEnd::List(_) | TagEnd::BlockQuote(_) | TagEnd::Item) => open.pop(),
+            _ => None,
+        };
+        if is_kept != Some(false) {
+            has_gap = false;
+            return Some(event);
+        }
+        // Items without their marks would run into one another.
+        let is_gap = matches!(event, Event::Start(Tag::Item)) && !std::mem::replace(&mut has_gap, true);
+        is_gap.then_some(Event::SoftBreak)
+    })
 }
 
 fn heading(event: &Event<'_>) -> Option<usize> {
@@ -86,7 +119,7 @@ fn link_address(kind: LinkType, address: &str) -> Option<Url> {
 #[must_use]
 pub fn to_text(text: &str) -> String {
     let mut plain = Plain::default();
-    for event in Parser::new_ext(text, Options::empty()) {
+    for event in events(text) {
         plain.push(event);
     }
     untrusted::block(&plain.out, usize::MAX)
@@ -215,6 +248,14 @@ impl Plain {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nesting_without_end_has_an_end() {
+        let text = format!("{}a\\\nb\n\n{}c", "> ".repeat(5000), "- ".repeat(5000));
+        let (html, plain) = (to_html(&text), to_text(&text));
+        assert!(html.len() < 2000 && html.contains("a<br />\nb"), "{html}");
+        assert!(plain.len() < 2000 && plain.ends_with('c'), "{plain}");
+    }
 
     #[test]
     fn raw_html_is_shown_and_not_run() {
