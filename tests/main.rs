@@ -17,6 +17,7 @@ mod configs;
 mod docs;
 mod e2e;
 mod feeds;
+mod fuzz;
 mod layering;
 mod mail;
 mod probes;

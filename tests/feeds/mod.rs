@@ -3,9 +3,9 @@
 //! `scripts/validate-feeds.py` reads the golden files once more, with the parsers of Python.
 
 mod api;
-mod fixture;
+pub mod fixture;
 mod golden;
 mod identity;
-mod properties;
+pub mod properties;
 mod readers;
-mod xml;
+pub mod xml;

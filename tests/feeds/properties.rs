@@ -33,7 +33,7 @@ fn text() -> impl Strategy<Value = String> {
 
 /// A quiet site, one incident on it, and one update for each of `said`: a text, and how many
 /// milliseconds after the one before it was recorded.
-fn world(title: &str, name: &str, said: &[(String, u16)]) -> World {
+pub fn world(title: &str, name: &str, said: &[(String, u16)]) -> World {
     let mut world = fixture::quiet();
     title.clone_into(&mut world.site.title);
     world.names = [(fixture::id("api"), name.to_owned())].into_iter().collect();

@@ -57,7 +57,7 @@ pub fn flat(xml: &str) -> Vec<(String, String)> {
     out
 }
 
-fn all<'a>(flat: &'a [(String, String)], path: &str) -> Vec<&'a str> {
+pub fn all<'a>(flat: &'a [(String, String)], path: &str) -> Vec<&'a str> {
     flat.iter().filter(|(at, _)| at == path).map(|(_, text)| text.as_str()).collect()
 }
 
