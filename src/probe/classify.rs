@@ -73,7 +73,11 @@ pub fn out_of_time(stage: Stage) -> Class {
 /// What an error that happened in `stage` means.
 #[must_use]
 pub fn classify(error: &(dyn Error + 'static), stage: Stage) -> Cause {
-    links(error).into_iter().rev().find_map(|link| one(link, stage)).unwrap_or_else(|| by_words(error, stage).into())
+    let links = links(error);
+    if is_unpacking(&links) {
+        return Class::Protocol.into();
+    }
+    links.into_iter().rev().find_map(|link| one(link, stage)).unwrap_or_else(|| by_words(error, stage).into())
 }
 
 /// All causes, the outermost first. An [`io::Error`] hides the error it was made from (its
@@ -93,6 +97,13 @@ fn links<'a>(error: &'a (dyn Error + 'static)) -> Vec<&'a (dyn Error + 'static)>
         };
     }
     found
+}
+
+/// Whether the answer came whole, and what it was packed into is broken: no connection is to blame,
+/// even if it says that it ended too early.
+fn is_unpacking(links: &[&(dyn Error + 'static)]) -> bool {
+    let is_decode = |link: &&(dyn Error + 'static)| link.downcast_ref().is_some_and(reqwest::Error::is_decode);
+    links.iter().any(is_decode) && !links.iter().any(|link| link.is::<hyper::Error>())
 }
 
 /// What one link says by itself.
