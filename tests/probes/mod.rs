@@ -4,6 +4,7 @@
 //! than may be.
 
 mod certificates;
+mod corpus;
 mod hostile;
 mod http;
 mod many;

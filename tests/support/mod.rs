@@ -1,5 +1,6 @@
 //! What the tests share: the program itself, real servers to point it at, and visible skips.
 
+pub mod corpus;
 pub mod daemon;
 pub mod http;
 pub mod nginx;
