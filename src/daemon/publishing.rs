@@ -81,12 +81,13 @@ impl Bench {
     }
 
     /// Publishes by the newest config that can be used. That a newer one cannot is an error, but
-    /// the pages go on being renewed as before.
+    /// the pages go on being renewed as before. `now` is asked once the facts are read: none of them
+    /// is younger than the moment that pages state.
     ///
     /// # Errors
     /// If the store cannot be read or the site cannot be made or written; then
     /// [`Self::learn`] says when to try again.
-    pub fn publish(&mut self, now: Timestamp) -> Result<Published, PublishingError> {
+    pub fn publish(&mut self, now: impl FnOnce() -> Timestamp) -> Result<Published, PublishingError> {
         let mut unusable = None;
         if let Some(config) = &self.next {
             match Publisher::new(config) {
@@ -103,7 +104,7 @@ impl Bench {
                     }
                     none => none.insert(Store::reader(&self.store)?),
                 };
-                let published = publisher.publish(reader, now)?;
+                let published = publisher.publish(reader, now())?;
                 // Between two publishes the store's log may be cut back.
                 reader.rest()?;
                 published
@@ -165,9 +166,9 @@ pub async fn run(mut task: Publishing) {
         task.bell.mark_unchanged();
         let now = task.clock.wall();
         let began = task.clock.elapsed();
-        let mut at_work = bench;
+        let (mut at_work, clock) = (bench, Arc::clone(&task.clock));
         let Ok((back, result)) = spawn_blocking(move || {
-            let result = at_work.publish(now);
+            let result = at_work.publish(|| clock.wall());
             (at_work, result)
         })
         .await
@@ -206,7 +207,16 @@ mod tests {
     use std::{fs, path::Path};
 
     use super::*;
-    use crate::fsio;
+    use crate::{
+        daemon::engine::Engine,
+        domain::outcome::{Class, Outcome, Phases},
+        fsio,
+        judge::{
+            World,
+            story::{self, DOWN, key},
+        },
+        schedule::Schedule,
+    };
 
     fn config(folder: &Path, more: &str) -> Arc<Config> {
         let text = format!(
@@ -222,16 +232,49 @@ mod tests {
         let good = config(folder.path(), "");
         Store::open(&good.store, at(0)).unwrap().set_services(&good.rules).unwrap();
         let mut bench = Bench::new(Arc::clone(&good), Desk::new());
-        bench.publish(at(0)).unwrap();
+        bench.publish(|| at(0)).unwrap();
         let page = || fs::read_to_string(good.site.output.join("index.html")).unwrap();
         let first = page();
         fsio::write(&folder.path().join("mine/index.html"), b"{% oops").unwrap();
         bench.next = Some(config(folder.path(), "templates = \"mine\""));
-        bench.publish(at(9)).unwrap_err();
+        bench.publish(|| at(9)).unwrap_err();
         let second = page();
         assert_ne!(first, second, "it was renewed");
         fsio::write(&folder.path().join("mine/index.html"), b"mine").unwrap();
-        bench.publish(at(10)).unwrap();
+        bench.publish(|| at(10)).unwrap();
         assert_eq!(page(), "mine");
+    }
+
+    #[test]
+    fn no_page_tells_of_what_happened_after_the_moment_that_it_states() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(folder.path(), "");
+        let mut store = Store::open(&config.store, story::at(0)).unwrap();
+        store.set_services(&config.rules).unwrap();
+        let mut bench = Bench::new(Arc::clone(&config), Desk::new());
+        let rules = Arc::new(story::rules(&["api"]));
+        let mut engine = Engine::new(rules, World::new(7), Schedule::new(super::super::SLOT), story::at(0));
+        for second in 1..=3 {
+            let outcome = Outcome {
+                result: DOWN,
+                cause: Some(Class::Reset.into()),
+                started_at: story::at(second),
+                latency: Duration::from_millis(5),
+                phases: Phases::default(),
+                detail: None,
+            };
+            engine.finished(key("api"), outcome, story::at(second));
+        }
+        let commit = engine.take_all(story::at(3));
+        let page = || fs::read_to_string(config.site.output.join("index.html")).unwrap();
+        // Somebody commits just when the time is asked.
+        let mut asked = || {
+            store.commit(&commit).unwrap();
+            story::at(2)
+        };
+        bench.publish(&mut asked).unwrap();
+        assert!(!page().contains("data-incident"), "{}", page());
+        bench.publish(|| story::at(4)).unwrap();
+        assert!(page().contains("data-incident"), "{}", page());
     }
 }
