@@ -18,6 +18,7 @@ mod docs;
 mod e2e;
 mod feeds;
 mod fuzz;
+mod kills;
 mod layering;
 mod mail;
 mod probes;

@@ -164,7 +164,6 @@ pub async fn run(mut task: Publishing) {
             let _ = tokio::time::timeout(LAST_COMMIT, async { while task.bell.changed().await.is_ok() {} }).await;
         }
         task.bell.mark_unchanged();
-        let now = task.clock.wall();
         let began = task.clock.elapsed();
         let (mut at_work, clock) = (bench, Arc::clone(&task.clock));
         let Ok((back, result)) = spawn_blocking(move || {

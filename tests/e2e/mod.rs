@@ -9,7 +9,6 @@ use crate::support::{daemon, http};
 mod commands;
 mod demo;
 mod faults;
-mod kills;
 mod mail;
 mod notes;
 mod outage;

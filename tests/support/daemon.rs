@@ -6,6 +6,7 @@ use std::{
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -58,8 +59,24 @@ pub fn wait_for<T>(what: &str, limit: Duration, mut ask: impl FnMut() -> Option<
 
 /// A running daemon. Dropping it kills it, and prints its log if the test failed.
 pub struct Daemon {
-    child: Child,
+    child: Killer,
+    id: u32,
     log: PathBuf,
+}
+
+/// Ends a process at once, from any thread.
+#[derive(Clone)]
+pub struct Killer(Arc<Mutex<Child>>);
+
+impl Killer {
+    /// SIGKILL; nothing if it has ended already.
+    pub fn kill(&self) {
+        let _ = self.0.lock().unwrap().kill();
+    }
+
+    fn ended(&self) -> Option<ExitStatus> {
+        self.0.lock().unwrap().try_wait().unwrap()
+    }
 }
 
 impl Daemon {
@@ -96,7 +113,8 @@ impl Daemon {
             .stderr(file)
             .spawn()
             .unwrap();
-        Self { child, log }
+        let id = child.id();
+        Self { child: Killer(Arc::new(Mutex::new(child))), id, log }
     }
 
     /// What it said so far.
@@ -104,15 +122,20 @@ impl Daemon {
         fs::read_to_string(&self.log).unwrap()
     }
 
+    /// What ends it, for others.
+    pub fn killer(&self) -> Killer {
+        self.child.clone()
+    }
+
     /// SIGKILL.
     pub fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        self.child.kill();
+        self.ended(Duration::from_secs(10));
     }
 
     /// Sends a signal by name, such as `HUP`.
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap();
+        let status = Command::new("kill").args([&format!("-{name}"), &self.id.to_string()]).status().unwrap();
         assert!(status.success());
     }
 
@@ -120,20 +143,25 @@ impl Daemon {
     pub fn terminate(mut self) -> (ExitStatus, Duration) {
         let began = Instant::now();
         self.signal("TERM");
-        let status = self.child.wait().unwrap();
+        let status = self.ended(Duration::from_mins(1));
         (status, began.elapsed())
+    }
+
+    /// The exit status, if it has ended.
+    pub fn has_ended(&self) -> Option<ExitStatus> {
+        self.child.ended()
     }
 
     /// The exit status, once it ends by itself.
     pub fn ended(&mut self, limit: Duration) -> ExitStatus {
-        wait_for("end of the process", limit, || self.child.try_wait().unwrap())
+        wait_for("end of the process", limit, || self.child.ended())
     }
 }
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.child.kill();
+        let _ = self.child.0.lock().unwrap().wait();
         if std::thread::panicking() {
             eprintln!("--- the daemon's log ---\n{}", fs::read_to_string(&self.log).unwrap_or_default());
         }

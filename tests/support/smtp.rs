@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use jiff::Timestamp;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader},
@@ -25,6 +26,8 @@ pub enum Moment {
     InBody,
     /// The final dot came; the message is the `n`-th, from 0.
     Received(usize),
+    /// The reply to the `n`-th message is on its way; what comes back to this is not looked at.
+    Replied(usize),
 }
 
 /// What the server does.
@@ -54,6 +57,8 @@ pub struct Mail {
     /// Whether the server said that it took it.
     pub taken: bool,
     pub encrypted: bool,
+    /// When its final dot came.
+    pub at: Timestamp,
 }
 
 /// What the server saw.
@@ -314,7 +319,8 @@ impl Shared {
             let line = String::from_utf8(line).unwrap();
             text.push_str(line.strip_prefix('.').unwrap_or(&line));
         }
-        let mail = |taken| Mail { from: from.to_owned(), to: to.to_owned(), text, wire, taken, encrypted };
+        let at = Timestamp::now();
+        let mail = |taken| Mail { from: from.to_owned(), to: to.to_owned(), text, wire, taken, encrypted, at };
         let number = self.look_count();
         let act = self.act(&Moment::Received(number));
         let taken = match &act {
@@ -323,7 +329,9 @@ impl Shared {
             Act::Close | Act::Hang => false,
         };
         self.note(|seen| seen.mails.push(mail(taken)));
-        Self::say(stream.get_mut(), act, "250 2.0.0 queued as TEST\r\n").await
+        let goes_on = Self::say(stream.get_mut(), act, "250 2.0.0 queued as TEST\r\n").await;
+        self.act(&Moment::Replied(number));
+        goes_on
     }
 
     fn look_count(&self) -> usize {

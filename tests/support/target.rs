@@ -4,11 +4,13 @@ use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering},
     },
     time::Duration,
 };
+
+use jiff::Timestamp;
 
 /// A small HTTP server.
 pub struct Target {
@@ -16,7 +18,18 @@ pub struct Target {
     pub address: SocketAddr,
     status: Arc<AtomicU16>,
     delay_ms: Arc<AtomicU64>,
+    hiccups: Arc<AtomicU64>,
+    answered: Arc<Mutex<Vec<Answered>>>,
     ended: Arc<AtomicBool>,
+}
+
+/// One answer that was given.
+#[derive(Clone, Copy, Debug)]
+pub struct Answered {
+    /// When it was decided on: after the request began, before its answer came.
+    pub at: Timestamp,
+    /// The status.
+    pub status: u16,
 }
 
 impl Target {
@@ -24,16 +37,27 @@ impl Target {
     pub fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let target =
-            Self { address, status: Arc::new(AtomicU16::new(200)), delay_ms: Arc::default(), ended: Arc::default() };
+        let target = Self {
+            address,
+            status: Arc::new(AtomicU16::new(200)),
+            delay_ms: Arc::default(),
+            hiccups: Arc::default(),
+            answered: Arc::default(),
+            ended: Arc::default(),
+        };
         let (status, delay_ms, ended) = (target.status.clone(), target.delay_ms.clone(), target.ended.clone());
+        let (hiccups, answered) = (target.hiccups.clone(), target.answered.clone());
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 if ended.load(Ordering::SeqCst) {
                     return;
                 }
                 let Ok(stream) = stream else { continue };
-                let (status, delay) = (status.load(Ordering::SeqCst), delay_ms.load(Ordering::SeqCst));
+                let (mut status, delay) = (status.load(Ordering::SeqCst), delay_ms.load(Ordering::SeqCst));
+                if hiccups.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
+                    status = 503;
+                }
+                answered.lock().unwrap().push(Answered { at: Timestamp::now(), status });
                 std::thread::spawn(move || answer(stream, status, Duration::from_millis(delay)));
             }
         });
@@ -43,6 +67,16 @@ impl Target {
     /// From now on it answers with this status.
     pub fn answers(&self, status: u16) {
         self.status.store(status, Ordering::SeqCst);
+    }
+
+    /// The next answers, so many, are failures.
+    pub fn hiccups(&self, answers: u64) {
+        self.hiccups.store(answers, Ordering::SeqCst);
+    }
+
+    /// Every answer so far, in order.
+    pub fn answered(&self) -> Vec<Answered> {
+        self.answered.lock().unwrap().clone()
     }
 
     /// From now on it takes so long.
