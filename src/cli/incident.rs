@@ -175,10 +175,11 @@ fn list(shower: &Shower, reader: &Reader, only_open: bool, json: bool) -> Outcom
 
 fn show(shower: &Shower, reader: &Reader, id: &IncidentId, json: bool) -> Outcome {
     let found = match reader.incident(id)? {
-        Some(incident) => Some(incident),
-        None => match reader.heads()?.into_iter().find(|head| head.aliases.contains(id)) {
+        Some(incident) if !incident.withdrawn => Some(incident),
+        // What became part of another leads there.
+        own => match reader.heads()?.into_iter().find(|head| head.aliases.contains(id)) {
             Some(head) => reader.incident(&head.id)?,
-            None => None,
+            None => own,
         },
     };
     let Some(incident) = found else {
@@ -186,7 +187,11 @@ fn show(shower: &Shower, reader: &Reader, id: &IncidentId, json: bool) -> Outcom
             "there is no incident `{id}`; `watchbell incident list` shows what there is"
         )));
     };
-    let decisions = reader.decisions(&incident.id)?;
+    let mut decisions = reader.decisions(&incident.id)?;
+    for alias in &incident.aliases {
+        decisions.extend(reader.decisions(alias)?);
+    }
+    decisions.sort_by_key(|decision| decision.at);
     let shown = shower.shown(&incident, decisions);
     if json {
         return Ok(output::print_json(&shown)?);

@@ -211,7 +211,8 @@ impl Engine {
         }
         // Of others nobody keeps the reason: they must not pile up while the store fails.
         step.decisions.retain(|decision| decision.incident.is_some());
-        let is_new = |incident: &&Incident| incident.version == 1 && incident.origin == Origin::Automatic;
+        let is_new =
+            |incident: &&Incident| incident.version == 1 && incident.origin == Origin::Automatic && !incident.withdrawn;
         self.opened.extend(step.incidents.iter().filter(is_new).cloned());
         if step != Step::default() {
             self.urgent |= step.changes_something();

@@ -218,6 +218,13 @@ pub enum FactKind {
         /// Which.
         service: ServiceId,
     },
+    /// The root is back, and these that need it are not.
+    LeftBehind {
+        /// The root.
+        root: ServiceId,
+        /// Those that are not.
+        services: Vec<ServiceId>,
+    },
     /// A service is no longer in the config.
     NoLongerMonitored {
         /// Which.

@@ -40,6 +40,9 @@ pub(super) struct Case {
     /// Somebody was told of it.
     #[serde(default)]
     pub is_told: bool,
+    /// Its root is back: those that need it and are not by then are named.
+    #[serde(default)]
+    pub stragglers_at: Option<Timestamp>,
     /// Its postmortem was made known.
     #[serde(default)]
     pub is_written_up: bool,
@@ -60,6 +63,7 @@ impl Case {
             is_quiet: false,
             is_silenced: false,
             is_told: false,
+            stragglers_at: None,
             is_written_up: false,
         }
     }
@@ -67,6 +71,11 @@ impl Case {
     /// Whether time or results may still change it.
     pub fn is_live(&self) -> bool {
         self.incident.is_open() || self.publish_at().is_some()
+    }
+
+    /// When time alone changes it next.
+    pub fn wake_at(&self) -> Option<Timestamp> {
+        [self.publish_at(), self.stragglers_at].into_iter().flatten().min()
     }
 
     /// When its postmortem is to be made known.

@@ -53,16 +53,15 @@ pub(super) fn place(rules: &Rules, world: &World, service: &ServiceId, start: Ti
             return Place::Joins { incident, needs: None, root: None, reason: Reason::JoinedRelated };
         }
     }
-    let failing: BTreeSet<&ServiceId> = near
-        .iter()
-        .flat_map(|case| &case.incident.affected)
-        .filter(|part| time::within(part.started_at, start, window))
-        .map(|part| &part.service)
-        .collect();
-    if let (true, Some(case)) =
-        (failing.len() + 1 >= STORM, near.iter().max_by_key(|case| case.incident.affected.len()))
-    {
-        let reason = Reason::JoinedStorm { services: u32::try_from(failing.len() + 1).unwrap_or(u32::MAX) };
+    let mut failing: BTreeSet<&ServiceId> = BTreeSet::from([service]);
+    for part in near.iter().flat_map(|case| &case.incident.affected) {
+        if failing.len() < STORM && time::within(part.started_at, start, window) {
+            failing.insert(&part.service);
+        }
+    }
+    if let (true, Some(case)) = (failing.len() >= STORM, near.iter().max_by_key(|case| case.incident.affected.len())) {
+        let services = near.iter().map(|case| case.incident.affected.len()).sum::<usize>() + 1;
+        let reason = Reason::JoinedStorm { services: u32::try_from(services).unwrap_or(u32::MAX) };
         return Place::Joins { incident: case.incident.id.clone(), needs: None, root: None, reason };
     }
     let latest = world.services.get(service).and_then(|state| state.latest.as_ref());

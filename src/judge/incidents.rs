@@ -8,6 +8,7 @@ use super::{
     case::Case,
     correlate::{self, Place},
     telling::News,
+    time,
     turn::Turn,
 };
 use crate::domain::{
@@ -70,9 +71,14 @@ impl Turn<'_> {
             Place::New => (self.open(service, start), EventKind::Opened, Reason::Opened),
         };
         self.suffer(&id, service, start, status);
+        let is_storm = matches!(reason, Reason::JoinedStorm { .. });
         self.decide_for(&id, service, reason);
         let at = if kind == EventKind::Opened { self.started_at(&id).unwrap_or(start) } else { start };
         self.tell(&id, News { kind, at, services: vec![service.clone()], update: None, by_note: false });
+        if is_storm {
+            self.merge_storm(&id, start);
+        }
+        self.merge_explained(&id, service);
     }
 
     fn started_at(&self, id: &IncidentId) -> Option<Timestamp> {
@@ -216,6 +222,10 @@ impl Turn<'_> {
         let after_ms = part.downtime_ms(recovered_at);
         let what = FactKind::Recovered { service: service.clone(), after_ms };
         incident.facts.push(Fact { at: recovered_at, what });
+        if incident.root.as_ref() == Some(service) {
+            let due = time::plus(recovered_at, self.rules.incidents.merge_window).max(self.at);
+            self.world.cases.entry(id.clone()).and_modify(|case| case.stragglers_at = Some(due));
+        }
         // While a note is applied it is not over before all of it is.
         if self.held_back.is_some() || !self.close_if_over(id, service) {
             let services = vec![service.clone()];
@@ -224,6 +234,45 @@ impl Turn<'_> {
                 News { kind: EventKind::Recovered, at: recovered_at, services, update: None, by_note: false },
             );
         }
+    }
+
+    /// The root of an incident is back for a while: names those that need it and are not.
+    pub fn name_stragglers(&mut self, id: &IncidentId) {
+        let Some(case) = self.world.cases.get_mut(id) else { return };
+        case.stragglers_at = None;
+        self.world.touch_incident(id);
+        let Some(incident) = self.world.cases.get(id).map(|case| &case.incident).filter(|it| it.is_open()) else {
+            return;
+        };
+        let Some(root) = incident.root.clone() else { return };
+        if incident.part(&root).is_none_or(|part| part.recovered_at.is_none()) {
+            return; // it failed again
+        }
+        let needs_it = self.world.descendants(&root);
+        let parts = incident.affected.iter().filter(|part| part.recovered_at.is_none() && part.status.is_trouble());
+        let left: Vec<ServiceId> = parts
+            .map(|part| part.service.clone())
+            .filter(|service| needs_it.contains(service) && !self.is_coming_back(service))
+            .collect();
+        if left.is_empty() {
+            return;
+        }
+        for service in &left {
+            self.decide_for(id, service, Reason::LeftBehind { root: root.clone() });
+        }
+        let at = self.at;
+        let what = FactKind::LeftBehind { root, services: left.clone() };
+        if let Some(incident) = self.incident_mut(id) {
+            incident.facts.push(Fact { at, what });
+        }
+        self.tell(id, News { kind: EventKind::Updated, at, services: left, update: None, by_note: false });
+    }
+
+    /// Whether good probes of a service that is down argue that it is back.
+    fn is_coming_back(&self, service: &ServiceId) -> bool {
+        let Some(state) = self.world.services.get(service) else { return false };
+        let keys = state.record.checks.keys().map(|check| CheckKey { service: service.clone(), check: check.clone() });
+        keys.filter_map(|key| self.world.checks.get(&key)).any(|state| state.is_down() && state.is_pending())
     }
 
     /// Ends the incident if nothing of it is left; whether it did. `service` was the last to change.
@@ -278,6 +327,7 @@ impl Turn<'_> {
     pub fn mark_over(&mut self, id: &IncidentId, over_at: Timestamp) {
         let Some(case) = self.world.cases.get_mut(id) else { return };
         case.declared_over_at = None;
+        case.stragglers_at = None;
         let incident = &mut case.incident;
         let over_at = over_at.max(incident.started_at);
         incident.status = IncidentStatus::Resolved;

@@ -14,6 +14,7 @@ mod check;
 mod claims;
 mod correlate;
 mod incidents;
+mod merge;
 mod notes;
 mod operator;
 mod service;
@@ -66,6 +67,8 @@ pub enum Input {
 pub struct Step {
     /// Incidents that are new or changed, whole.
     pub incidents: Vec<Incident>,
+    /// Incidents that became part of another: the id of the first leads to the second from now on.
+    pub merged: Vec<(IncidentId, IncidentId)>,
     /// New events.
     pub events: Vec<Event>,
     /// Events that are not sealed yet and changed: same id, new content.
@@ -84,7 +87,7 @@ impl Step {
     /// Whether anyone but the operator's log could tell that it happened.
     #[must_use]
     pub fn changes_something(&self) -> bool {
-        let Self { incidents, events, amended, spans, services, decisions: _, requests: _ } = self;
+        let Self { incidents, merged: _, events, amended, spans, services, decisions: _, requests: _ } = self;
         !(incidents.is_empty() && events.is_empty() && amended.is_empty() && spans.is_empty() && services.is_empty())
     }
 }
@@ -162,6 +165,11 @@ pub enum Reason {
         /// How many.
         services: u32,
     },
+    /// Its root is back, and it is not.
+    LeftBehind {
+        /// The root.
+        root: ServiceId,
+    },
     /// An incident that was just over goes on.
     Reopened,
     /// All its services are back.
@@ -196,6 +204,7 @@ impl fmt::Display for Reason {
             Self::JoinedCascade { root } => write!(f, "part of this incident: it goes back to {root}"),
             Self::JoinedRelated => f.write_str("part of this incident: related, and at the same time"),
             Self::JoinedStorm { services } => write!(f, "part of this incident: {services} services fail at once"),
+            Self::LeftBehind { root } => write!(f, "still failing, although {root}, which it needs, is back"),
             Self::Reopened => f.write_str("failing again: the incident goes on"),
             Self::Resolved => f.write_str("over: everything affected is back"),
             Self::WaitsForOperator => f.write_str("everything is back; its note leaves the end to the operator"),

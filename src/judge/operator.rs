@@ -292,7 +292,7 @@ impl Turn<'_> {
     }
 
     /// How much the incident matters.
-    fn weigh(&mut self, id: &IncidentId) {
+    pub fn weigh(&mut self, id: &IncidentId) {
         let max_impact =
             |id: &ServiceId| self.world.service(self.rules, id).map_or(Impact::Critical, |it| it.max_impact);
         let Some(case) = self.world.cases.get(id) else { return };

@@ -219,6 +219,11 @@ impl Story {
             assert!(old.is_none_or(|old| old.version < incident.version));
             assert_eq!(incident.is_open(), incident.resolved_at.is_none(), "{incident:?}");
         }
+        for (from, into) in &step.merged {
+            let gone = self.incidents.remove(from).expect("only known incidents are merged");
+            assert!(gone.withdrawn && !gone.is_open(), "what is merged shows nothing of its own: {gone:?}");
+            assert_eq!(self.world.incident(from).map(|it| &it.id), Some(into), "its id leads on");
+        }
         for edit in &step.spans {
             let spans = self.spans.entry(edit.service.clone()).or_default();
             assert_eq!(edit.spans.first().map(|span| span.from), Some(edit.from));

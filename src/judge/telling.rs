@@ -3,7 +3,11 @@
 
 use jiff::Timestamp;
 
-use super::{time, turn::Turn};
+use super::{
+    correlate::{self, Place},
+    time,
+    turn::Turn,
+};
 use crate::domain::{
     IncidentId, ServiceId,
     event::{Event, EventKind, IncidentView},
@@ -66,6 +70,8 @@ impl Turn<'_> {
         let rules = &self.rules.incidents;
         let rest = match news.kind {
             EventKind::Withdrawn => std::time::Duration::ZERO,
+            // What nobody wrote needs no rest.
+            EventKind::Updated if news.update.is_none() => std::time::Duration::ZERO,
             EventKind::Updated | EventKind::Postmortem => rules.settle,
             _ if news.update.is_some() || news.by_note => rules.settle,
             EventKind::Resolved => std::time::Duration::ZERO,
@@ -96,7 +102,7 @@ impl Turn<'_> {
     }
 
     /// Takes note that `event` changed: as new if it is of this step, else as amended.
-    fn put(&mut self, event: Event) {
+    pub fn put(&mut self, event: Event) {
         let all = self.step.events.iter_mut().chain(&mut self.step.amended);
         match all.into_iter().find(|earlier| earlier.id == event.id) {
             Some(earlier) => *earlier = event,
@@ -118,11 +124,46 @@ impl Turn<'_> {
         }
     }
 
+    /// A check of `service` fails since `first_at` without being down yet, and will be decided by
+    /// `until`: news that it may join waits for it, so that a cascade or storm is told at once. At
+    /// most three times `gather`; the site does not wait.
+    pub fn keep_gathering(&mut self, service: &ServiceId, first_at: Timestamp, until: Timestamp) {
+        let now = self.at;
+        let is_gathering = |event: &Event| gathers(event.kind) && event.seals_at > now;
+        let is_news = self.world.live().any(|case| case.unsealed.iter().any(is_gathering));
+        if !is_news || !self.world.suffering(service).is_empty() {
+            return;
+        }
+        let (Place::Joins { incident: id, .. } | Place::Again(id)) =
+            correlate::place(self.rules, self.world, service, first_at)
+        else {
+            return;
+        };
+        let most = self.rules.incidents.gather.saturating_mul(3);
+        let Some(case) = self.world.cases.get_mut(&id) else { return };
+        // By whole seconds: a thousand suspects are not a thousand changes of one event.
+        let until = time::plus_ms(until, 1000 - until.as_millisecond().rem_euclid(1000));
+        let mut amended = Vec::new();
+        for event in case.unsealed.iter_mut().filter(|event| is_gathering(event)) {
+            let seals_at = until.min(time::plus(event.recorded_at.min(now), most));
+            if seals_at > event.seals_at {
+                event.seals_at = seals_at;
+                amended.push(event.clone());
+            }
+        }
+        if !amended.is_empty() {
+            self.world.touch_incident(&id);
+        }
+        for event in amended {
+            self.put(event);
+        }
+    }
+
     /// The clock may have been set back: what gathers by the old one must not wait until that time
     /// comes again, and is sealed now.
     pub fn follow_clock(&mut self) {
         let rules = &self.rules.incidents;
-        let latest = time::plus(self.at, rules.gather.max(rules.settle));
+        let latest = time::plus(self.at, rules.gather.saturating_mul(3).max(rules.settle));
         let before = self.world.checks.values().filter_map(|state| state.after).max().unwrap_or(self.at);
         let mut sealed = Vec::new();
         for case in self.world.cases.values_mut() {

@@ -147,10 +147,21 @@ impl<'a> Turn<'a> {
         }
         if is_pending {
             self.recheck(key, check, outcome);
+            self.hold_news(key, check, outcome);
         }
         if is_answered {
             self.release(&key.service);
         }
+    }
+
+    /// News that `key` may join, should it turn down, waits for that.
+    fn hold_news(&mut self, key: &CheckKey, check: &Check, outcome: &Outcome) {
+        let Some(state) = self.world.checks.get(key) else { return };
+        let Some((first_at, (_, run))) = state.failing_since().zip(state.run) else { return };
+        let pace = check.recheck.saturating_add(outcome.latency);
+        let left = pace.saturating_mul(check.down_after.saturating_sub(run.count));
+        let until = state.held_until.unwrap_or_else(|| time::plus(self.at, left));
+        self.keep_gathering(&key.service, first_at, until);
     }
 
     /// One more result is about to count: asks whatever may explain a failure, and says for which
@@ -202,6 +213,11 @@ impl<'a> Turn<'a> {
         let due: Vec<IncidentId> = due.map(|case| case.incident.id.clone()).collect();
         for id in &due {
             self.write_up(id);
+        }
+        let due = self.world.live().filter(|case| case.stragglers_at.is_some_and(|at| at <= self.at));
+        let due: Vec<IncidentId> = due.map(|case| case.incident.id.clone()).collect();
+        for id in &due {
+            self.name_stragglers(id);
         }
         if self.world.wait_ends_at().is_some_and(|until| until <= self.at) {
             self.release_all();

@@ -439,8 +439,8 @@ impl World {
     pub fn wake_at(&self, rules: &Rules) -> Option<Timestamp> {
         // No rule has a deadline of its own yet; maintenance windows will.
         let _ = rules;
-        let published = self.live().filter_map(Case::publish_at).min();
-        [self.scratch.fresh_until, published, self.wait_ends_at()].into_iter().flatten().min()
+        let cases = self.live().filter_map(Case::wake_at).min();
+        [self.scratch.fresh_until, cases, self.wait_ends_at()].into_iter().flatten().min()
     }
 }
 

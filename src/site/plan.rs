@@ -248,8 +248,11 @@ impl Plan {
         let facts = snapshot.facts;
         let slot = snapshot.slot(Pace::Live).as_second();
         let present = snapshot.heads_key.and(services_key(snapshot).0).0;
-        // An id that an incident has for itself is never an alias of another.
-        let own: BTreeSet<&IncidentId> = facts.heads.iter().map(|head| &head.id).collect();
+        // An id that an incident on the site has for itself is never an alias of another. What became
+        // part of another is off the site, and leads there.
+        let shown = || facts.heads.iter().filter(|head| !head.withdrawn);
+        let own: BTreeSet<&IncidentId> = shown().map(|head| &head.id).collect();
+        let led: BTreeSet<&IncidentId> = shown().flat_map(|head| &head.aliases).collect();
         let mut aliases: BTreeSet<&IncidentId> = BTreeSet::new();
         for head in &facts.heads {
             let id = &head.id;
@@ -259,7 +262,9 @@ impl Plan {
             }
             let page = format!("incidents/{id}/index.html");
             if head.withdrawn {
-                self.add(page, Order::Page, Key::of("withdrawn"), What::Withdrawn);
+                if !led.contains(id) {
+                    self.add(page, Order::Page, Key::of("withdrawn"), What::Withdrawn);
+                }
                 continue;
             }
             self.add(page, Order::Page, key, What::Incident(id.clone()));

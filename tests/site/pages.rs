@@ -223,6 +223,19 @@ fn an_alias_leads_on_and_a_withdrawn_incident_is_gone_but_for_a_word() {
 }
 
 #[test]
+fn what_became_part_of_another_incident_leads_there() {
+    fn changed(home: &std::path::Path) -> Scene {
+        let mut scene = scene::outage(home);
+        scene.incident_mut("2026-11-21-vm-host-1").aliases.push("2026-11-14-website".parse().unwrap());
+        scene.incident_mut("2026-11-14-website").withdrawn = true;
+        scene
+    }
+    let site = site(changed, scene::NOW);
+    let alias = text(&site, "incidents/2026-11-14-website/index.html");
+    assert!(alias.contains("<meta http-equiv=\"refresh\" content=\"0; url=../2026-11-21-vm-host-1/\">"), "{alias}");
+}
+
+#[test]
 fn a_large_group_folds_unless_something_in_it_is_wrong() {
     let home = tempfile::tempdir().unwrap();
     let service = |n| format!("[[service]]\nid = \"s{n}\"\nname = \"S{n}\"\ncheck = [{{ tcp = \"h:1\" }}]\n");

@@ -7,7 +7,10 @@ use jiff::Timestamp;
 
 use crate::{
     domain::{
-        GroupId,
+        GroupId, IncidentId,
+        event::EventKind,
+        incident::FactKind,
+        note::Note,
         service::{Cadence, Rules},
     },
     judge::{Priority, Reason, Request, Step, story::*},
@@ -194,4 +197,138 @@ fn what_depends_on_a_service_that_is_back_is_asked_whether_it_is_back_too() {
     assert_eq!(pulled(story.steps.last().unwrap()), [("api".to_owned(), at(205))]);
     story.run_to(220);
     assert_eq!(story.told().last().unwrap(), "210 resolved db api");
+}
+
+/// `api` and `web` fail two minutes apart and have an incident each; then `db` does, which both need.
+fn root_found_last(story: &mut Story) {
+    story.run_to(60).target("api", DOWN).run_to(240).target("web", DOWN).run_to(360);
+    assert_eq!(story.incidents.len(), 2);
+    story.target("db", DOWN).run_to(480);
+}
+
+#[test]
+fn two_incidents_that_turn_out_to_share_a_root_become_one() {
+    let mut story = Story::of(&["db", "api -> db", "web -> db"]);
+    root_found_last(&mut story);
+    assert_eq!(story.told(), ["70 opened api", "250 opened web", "370 joined db web"]);
+    let incident = story.the_incident();
+    assert_eq!((incident.id.as_str(), incident.root.as_ref()), ("2026-11-21-api", Some(&service_id("db"))));
+    let alias = IncidentId::new("2026-11-21-web").unwrap();
+    assert_eq!(incident.aliases, std::slice::from_ref(&alias));
+    assert_eq!(incident.affected.len(), 3);
+    assert_eq!(incident.part(&service_id("web")).unwrap().started_at, at(240), "each keeps its own time");
+    for name in ["db", "api", "web"] {
+        story.target(name, UP);
+    }
+    story.run_to(600);
+    assert_eq!(story.told().last().unwrap(), "485 resolved api db web");
+    // Failing again reopens the whole, and its old name is not given again.
+    story.target("web", DOWN).run_to(720);
+    assert_eq!(story.told().last().unwrap(), "610 reopened web");
+    assert_eq!(story.world.incident(&alias).unwrap().id, story.the_incident().id);
+}
+
+#[test]
+fn what_is_merged_before_it_was_told_is_told_once() {
+    let mut rules = rules(&["db", "api -> db", "web -> db"]);
+    rules.incidents.gather = Duration::from_hours(1);
+    let mut story = Story::with(rules);
+    root_found_last(&mut story);
+    assert_eq!(story.told(), ["70 opened api db web", "250 opened web (silent)"]);
+}
+
+fn with_text(id: &str) -> Note {
+    let mut note = note(id, &[]);
+    note.updates.push(update("We look into it."));
+    note
+}
+
+#[test]
+fn what_people_wrote_about_is_never_merged_away() {
+    let mut story = Story::of(&["db", "api -> db", "web -> db"]);
+    story.run_to(60).target("api", DOWN).run_to(240).target("web", DOWN).run_to(300);
+    story.note(&with_text("2026-11-21-web"));
+    story.run_to(360).target("db", DOWN).run_to(480);
+    assert_eq!(story.the_incident().id.as_str(), "2026-11-21-web");
+    assert_eq!(story.the_incident().updates.len(), 1);
+
+    let mut story = Story::of(&["db", "api -> db", "web -> db"]);
+    story.run_to(60).target("api", DOWN).run_to(240).target("web", DOWN).run_to(300);
+    story.note(&with_text("2026-11-21-web"));
+    story.note(&with_text("2026-11-21-api"));
+    story.run_to(360).target("db", DOWN).run_to(480);
+    assert_eq!(story.incidents.len(), 2);
+}
+
+#[test]
+fn a_note_on_what_was_merged_speaks_of_the_whole() {
+    let mut story = Story::of(&["db", "api -> db", "web -> db"]);
+    root_found_last(&mut story);
+    story.note(&with_text("2026-11-21-web"));
+    assert_eq!(story.the_incident().updates.len(), 1);
+    assert_eq!(story.the_incident().id.as_str(), "2026-11-21-api");
+}
+
+#[test]
+fn a_storm_in_a_group_is_one_event_although_it_is_seen_by_and_by() {
+    let names: Vec<String> = (0..1000).map(|n| format!("s{n}")).collect();
+    let all: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut rules = rules(&all);
+    grouped(&mut rules, &all);
+    let mut story = Story::quick(rules);
+    story.run_to(110);
+    for name in &names {
+        story.target(name, DOWN);
+    }
+    for start in [110, 115, 120] {
+        story.now = at(start);
+        story.probe_at("s7", DOWN, at(start));
+    }
+    story.run_to(170);
+    assert_eq!(story.the_incident().affected.len(), 1000);
+    assert_eq!(story.events.len(), 1, "the others were probed at once, and news waited for them");
+    assert_eq!(story.events[0].services.len(), 1000);
+    let waited = story.events[0].seals_at.duration_since(story.events[0].recorded_at).as_secs();
+    assert!((10..=30).contains(&waited), "{waited}");
+}
+
+#[test]
+fn without_suspects_news_waits_for_gather_and_no_longer() {
+    let mut story = Story::of(&["db", "api -> db", "mail"]);
+    story.run_to(60).target("db", DOWN).run_to(75).target("mail", DOWN).run_to(300);
+    assert_eq!(story.events[0].seals_at.duration_since(story.events[0].recorded_at).as_secs(), 10);
+}
+
+#[test]
+fn when_the_root_is_back_those_that_are_not_are_named() {
+    let mut story = Story::of(&["db", "api -> db", "web -> api", "cron -> db"]);
+    story.run_to(60).target("db", DOWN).target("api", DOWN).target("web", DOWN).target("cron", DOWN).run_to(200);
+    story.target("db", UP).target("cron", UP).run_to(600);
+    let told = story.told();
+    assert_eq!(told, ["70 opened db api cron web", "245 recovered cron db", "300 updated api web"]);
+    let named = story.the_incident().facts.iter().find_map(|fact| match &fact.what {
+        FactKind::LeftBehind { root, services } => Some((root.clone(), services.len())),
+        _ => None,
+    });
+    assert_eq!(named, Some((service_id("db"), 2)));
+    assert!(reasons(&story).contains(&&Reason::LeftBehind { root: service_id("db") }));
+    story.target("api", UP).target("web", UP).run_to(900);
+    assert_eq!(story.told()[3..], ["605 recovered api", "605 resolved db api cron web"]);
+}
+
+#[test]
+fn when_the_root_fails_again_or_all_are_back_in_time_nobody_is_named() {
+    let mut story = Story::of(&["db", "api -> db"]);
+    story.run_to(60).target("db", DOWN).target("api", DOWN).run_to(200).target("db", UP).run_to(270);
+    story.target("db", DOWN);
+    for start in [270, 275, 280] {
+        story.now = at(start);
+        story.probe_at("db", DOWN, at(start));
+    }
+    story.run_to(600);
+    assert!(story.events.iter().all(|event| event.kind != EventKind::Updated), "{:?}", story.told());
+    let mut story = Story::of(&["db", "api -> db"]);
+    story.run_to(60).target("db", DOWN).target("api", DOWN).run_to(200).target("db", UP).run_to(250);
+    story.target("api", UP).run_to(600);
+    assert!(story.events.iter().all(|event| event.kind != EventKind::Updated), "{:?}", story.told());
 }

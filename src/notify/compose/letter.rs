@@ -306,6 +306,14 @@ impl Writer<'_> {
         let words = self.words();
         let title = self.title();
         match self.source.news {
+            News::Updated if self.last.kind == EventKind::Updated && self.last.update.is_none() => {
+                // The only update that nobody wrote.
+                let left: Vec<ServiceId> = self.concerned(EventKind::Updated).into_iter().cloned().collect();
+                match &self.last.view.root {
+                    Some(root) => words.left_behind(root, &left, self.source.names),
+                    None => self.sentence_of(&title),
+                }
+            }
             News::Opened | News::Updated => self.sentence_of(&title),
             News::Joined => self.about("mail.joined", &self.concerned(EventKind::Joined), &[]),
             News::Recovered => {

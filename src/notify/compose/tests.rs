@@ -195,6 +195,22 @@ fn every_kind_of_message_reads_well() {
 }
 
 #[test]
+fn that_the_root_is_back_and_others_are_not_is_said_in_so_many_words() {
+    let mut story = Story::opens(0, &["database", "api", "website"]);
+    story.incident.root = Some(service("database"));
+    story.is_back(300, "database");
+    story.events.clear();
+    story.tell(360, EventKind::Updated, &["api", "website"]);
+    let message = compose(News::Updated, &story, &[]);
+    assert_eq!(header(&message, "Subject").unwrap(), "[Example Status] Update: Database (API and Website)");
+    let said = part_of(&message, "text/plain");
+    assert!(said.contains("Database is back; API and Website, which need it, are not."), "{said}");
+    // Who follows one of them reads of that one.
+    let said = part_of(&compose(News::Updated, &story, &["api"]), "text/plain");
+    assert!(said.contains("Database is back; API, which needs it, is not."), "{said}");
+}
+
+#[test]
 fn the_headers_thread_the_mails_and_offer_the_way_out() {
     let message = compose(News::Opened, &Story::opens(0, &["api"]), &[]);
     let get = |name| header(&message, name).unwrap();

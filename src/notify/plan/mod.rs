@@ -401,7 +401,7 @@ impl Planner<'_> {
             (Belief::Over, _) if only_words => News::Updated,
             (Belief::Over, _) => News::Reopened,
             (Belief::Trouble, _) if has(EventKind::Reopened) => News::Reopened,
-            (Belief::Trouble, _) if has_words => News::Updated,
+            (Belief::Trouble, _) if has_words || has(EventKind::Updated) => News::Updated,
             (Belief::Trouble, _) if has(EventKind::Joined) || has(EventKind::Opened) => News::Joined,
             (Belief::Trouble, _) => News::Recovered,
         }

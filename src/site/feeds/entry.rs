@@ -105,6 +105,10 @@ fn body(
         }
         return html;
     }
+    if let (EventKind::Updated, Some(root)) = (event.kind, &view.root) {
+        // The only update that nobody wrote.
+        return sentence(&site.words.left_behind(root, &event.services, site.names));
+    }
     let summary = incident.and_then(timeline::summary).filter(|_| event.kind == EventKind::Postmortem);
     match summary {
         Some(summary) => markdown::to_html(site.words.local(summary)),

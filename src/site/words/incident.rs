@@ -172,6 +172,15 @@ impl Words {
         }
     }
 
+    /// That `root` is back and `services`, which need it, are not.
+    #[must_use]
+    pub fn left_behind(&self, root: &ServiceId, services: &[ServiceId], names: &Names) -> String {
+        let listed: Vec<&str> = services.iter().map(|service| names.get(service)).collect();
+        let listed = self.list(&listed, NAMED);
+        let n = u64::try_from(services.len()).unwrap_or(u64::MAX);
+        self.count("fact.left_behind", n, &[("root", names.get(root)), ("names", &listed)])
+    }
+
     /// What the monitor saw, as a sentence for the timeline.
     #[must_use]
     pub fn fact(&self, fact: &Fact, names: &Names) -> String {
@@ -205,6 +214,7 @@ impl Words {
                 self.with("fact.recovered", &[about(service), ("duration", self.duration(*after_ms))])
             }
             FactKind::Reopened { service } => self.with("fact.reopened", &[about(service)]),
+            FactKind::LeftBehind { root, services } => self.left_behind(root, services, names),
             FactKind::NoLongerMonitored { service } => self.with("fact.no_longer_monitored", &[about(service)]),
             FactKind::Resolved => self.text("fact.resolved", &[]),
         }
@@ -324,6 +334,8 @@ mod tests {
             fact(FactKind::Confirmed { service: vm.clone(), probes: 3, cause }),
             "Outage of VM host 1 confirmed: 3 probes failed (connection timed out)."
         );
+        let left = FactKind::LeftBehind { root: vm.clone(), services: vec![ask.clone()] };
+        assert_eq!(fact(left), "VM host 1 is back; Ask, which needs it, is not.");
         assert_eq!(fact(FactKind::Joined { service: ask.clone(), needs: Some(vm) }), "Ask joined: it needs VM host 1.");
         assert_eq!(
             fact(FactKind::Changed { service: ask.clone(), status: Partly, up: 2, of: 3 }),
