@@ -15,6 +15,7 @@
 
 mod bare;
 mod farm;
+mod prometheus;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -23,7 +24,7 @@ use std::{fmt::Write as _, io, thread, time::Duration};
 use farm::{Farm, Report};
 use support::{
     daemon::{Daemon, folder},
-    process::cpu_during,
+    process::{Process, cpu_during, have, say},
     table::{self, Figure, Goal, Row},
 };
 
@@ -33,6 +34,7 @@ const EVERY: Duration = Duration::from_secs(1);
 const WARM: Duration = Duration::from_secs(4);
 const WINDOW: Duration = Duration::from_secs(10);
 const ROUNDS: usize = 3;
+const CPU: &str = "ms CPU per 1,000 checks";
 
 fn main() -> io::Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -44,53 +46,109 @@ fn main() -> io::Result<()> {
     }
 }
 
-fn bench() -> io::Result<()> {
-    let mut farm = Farm::start(0, EVERY)?;
-    let unit = "ms CPU per 1,000 checks";
-    let (mut ours, mut bare) = (Figure::new(unit), Figure::new(unit));
-    for _ in 0..ROUNDS {
-        bare.push(loop_cost(&mut farm)?);
-        ours.push(daemon_cost(&mut farm)?.0);
+/// What one contestant gave in one round.
+struct Round {
+    /// CPU milliseconds for 1,000 checks.
+    cpu: f64,
+    /// What the farm saw.
+    seen: Report,
+}
+
+impl Round {
+    fn said(self, who: &str) -> Self {
+        let Report { p50_error_ms: p50, p99_error_ms: p99, max_error_ms: max, mean_gap_ms: mean, .. } = self.seen;
+        say(&format!(
+            "{who}: {:.1} ms CPU per 1,000; gap error p50 {p50:.2}, p99 {p99:.2}, at most {max:.1} ms; mean gap {mean:.3} ms",
+            self.cpu
+        ));
+        self
     }
-    table::print(&[Row {
-        question: "CPU of the whole daemon, 1,000 HTTP services every second".to_owned(),
+}
+
+fn bench() -> io::Result<()> {
+    let with_prometheus = prometheus::PROGRAMS.iter().all(|program| have(program, "CPU against prometheus"));
+    let mut farm = Farm::start(0, EVERY)?;
+    let mut hanging_farm = Farm::start(SERVICES / 100, EVERY)?;
+    let (mut bare, mut ours, mut hanging) = (Vec::new(), Vec::new(), Vec::new());
+    // Ours of the rounds in which prometheus kept up, and prometheus.
+    let mut beside = (Figure::new(CPU), Figure::new(CPU));
+    for _ in 0..ROUNDS {
+        bare.push(bare_loop(&mut farm)?.said("bare loop"));
+        let round = daemon(&mut farm)?.said("watchbell");
+        if with_prometheus {
+            match prometheus_and_exporter(&mut farm) {
+                Ok(theirs) => {
+                    beside.0.push(round.cpu);
+                    beside.1.push(theirs.said("prometheus").cpu);
+                }
+                Err(error) => say(&format!("prometheus does not count in this round: {error}")),
+            }
+        }
+        ours.push(round);
+        hanging.push(daemon(&mut hanging_farm)?.said("watchbell, 1 % hanging"));
+    }
+    let cpu = |rounds: &[Round]| figure(rounds, CPU, |round| round.cpu);
+    let p99 = |rounds: &[Round]| figure(rounds, "ms", |round| round.seen.p99_error_ms);
+    let mean = |rounds: &[Round]| figure(rounds, "ms", |round| (round.seen.mean_gap_ms - ms(EVERY)).abs());
+    let row = |question: &str, ours: Figure, anchor: Option<(&str, Figure)>, goal: Goal| Row {
+        question: format!("1,000 HTTP services every second, fresh connections: {question}"),
         ours,
-        anchor: Some(("bare paced reqwest loop".to_owned(), bare)),
-        goal: Goal::AtMostTimes(1.5),
-    }])
+        anchor: anchor.map(|(name, figure)| (name.to_owned(), figure)),
+        goal,
+    };
+    let loop_name = "bare paced reqwest loop";
+    let mut rows =
+        vec![row("CPU of the whole daemon", cpu(&ours), Some((loop_name, cpu(&bare))), Goal::AtMostTimes(1.5))];
+    if !beside.1.rounds.is_empty() {
+        let anchor = Some(("prometheus + blackbox_exporter", beside.1));
+        rows.push(row("CPU of the whole daemon", beside.0, anchor, Goal::TimesLess(8.0)));
+    }
+    for (rounds, which) in [(&ours, ""), (&hanging, ", 1 % of them hanging")] {
+        let anchor = Some((loop_name, p99(&bare)));
+        rows.push(row(&format!("gap error, p99{which}"), p99(rounds), anchor, Goal::AtMost(10.0)));
+        rows.push(row(&format!("gap error, mean{which}"), mean(rounds), None, Goal::AtMost(0.1)));
+    }
+    table::print(&rows)
 }
 
-/// CPU milliseconds of the bare loop for 1,000 requests.
-fn loop_cost(farm: &mut Farm) -> io::Result<f64> {
+fn figure(rounds: &[Round], unit: &str, of: impl Fn(&Round) -> f64) -> Figure {
+    Figure { rounds: rounds.iter().map(of).collect(), unit: unit.to_owned() }
+}
+
+fn bare_loop(farm: &mut Farm) -> io::Result<Round> {
     let client = bare::start(farm.port, SERVICES, EVERY)?;
-    let (cpu, report) = measured(farm, || cpu_during(&[&client], WINDOW))?;
-    Ok(per_thousand(cpu, report))
+    measure(farm, &[&client])
 }
 
-/// CPU milliseconds of the daemon for 1,000 checks, and how evenly it made them.
-fn daemon_cost(farm: &mut Farm) -> io::Result<(f64, Report)> {
+fn daemon(farm: &mut Farm) -> io::Result<Round> {
     let folder = folder()?;
     let daemon = Daemon::start(folder.path(), &services(farm.port))?;
-    let (cpu, report) = measured(farm, || cpu_during(&[daemon.process()], WINDOW))?;
+    let round = measure(farm, &[daemon.process()])?;
     daemon.stop()?;
-    Ok((per_thousand(cpu, report), report))
+    Ok(round)
 }
 
-/// Lets things run in, then measures while the farm takes notes.
-fn measured(farm: &mut Farm, measure: impl FnOnce() -> io::Result<f64>) -> io::Result<(f64, Report)> {
+fn prometheus_and_exporter(farm: &mut Farm) -> io::Result<Round> {
+    let folder = folder()?;
+    let [server, exporter] = prometheus::start(folder.path(), farm.port, SERVICES, EVERY)?;
+    measure(farm, &[&server, &exporter])
+}
+
+/// Lets them run in, then counts while the farm takes notes.
+fn measure(farm: &mut Farm, processes: &[&Process]) -> io::Result<Round> {
     thread::sleep(WARM);
     farm.reset()?;
-    let cpu = measure()?;
-    let report = farm.report()?;
-    let asked = report.requests as f64 / (SERVICES as f64 * WINDOW.as_secs_f64() / EVERY.as_secs_f64());
-    if report.services < SERVICES || !(0.9..1.1).contains(&asked) || report.reused > 0 {
-        return Err(io::Error::other(format!("not what was to be measured: {report:?}")));
+    let cpu = cpu_during(processes, WINDOW)?;
+    let seen = farm.report()?;
+    let asked = seen.requests as f64 / (SERVICES as f64 * WINDOW.as_secs_f64() / EVERY.as_secs_f64());
+    if seen.services < SERVICES * 99 / 100 || !(0.9..1.1).contains(&asked) || seen.reused > 0 {
+        return Err(io::Error::other(format!("not what was to be measured: {seen:?}")));
     }
-    Ok((cpu, report))
+    Ok(Round { cpu: cpu * 1e6 / seen.requests as f64, seen })
 }
 
-fn per_thousand(cpu: f64, report: Report) -> f64 {
-    cpu * 1e6 / report.requests as f64
+fn ms(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
 }
 
 /// The config of the services.

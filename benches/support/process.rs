@@ -1,7 +1,8 @@
 //! Other processes: started, stopped, and what they cost, by what the kernel says of them.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Write},
     process::{Child, Command},
     thread,
     time::{Duration, Instant},
@@ -97,8 +98,12 @@ pub fn have(program: &str, what: &str) -> bool {
     let mut folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
     let found = folders.any(|folder| folder.join(program).is_file());
     if !found {
-        let _ =
-            io::Write::write_all(&mut io::stderr(), format!("SKIP: {what} ({program} is not installed)\n").as_bytes());
+        say(&format!("SKIP: {what} ({program} is not installed)"));
     }
     found
+}
+
+/// Tells whoever waits what goes on. Results go to standard output, this does not.
+pub fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
