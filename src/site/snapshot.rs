@@ -169,7 +169,8 @@ impl<'a> Snapshot<'a> {
     /// As of when the present is stated on a page whose facts last changed at `changed_at`.
     #[must_use]
     pub fn stated_at(&self, changed_at: Option<Timestamp>, pace: Pace) -> Timestamp {
-        changed_at.unwrap_or(Timestamp::MIN).max(self.slot(pace)).min(self.now)
+        // What changed by a clock that was set back since says nothing of now.
+        changed_at.filter(|at| *at <= self.now).map_or(self.slot(pace), |at| at.max(self.slot(pace)))
     }
 
     /// When the present slot of a page began.

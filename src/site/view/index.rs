@@ -17,7 +17,7 @@ use crate::site::{
     chart,
     context::Context,
     days::{self, Days},
-    snapshot::Snapshot,
+    snapshot::{Pace, Snapshot},
 };
 
 /// A group with more services than this folds.
@@ -188,7 +188,7 @@ fn groups(snapshot: &Snapshot<'_>, days: &Days) -> Vec<Group> {
 
 fn row(snapshot: &Snapshot<'_>, service: &Service, days: &Days) -> Row {
     let context = snapshot.context;
-    let (bars, uptime) = bars(snapshot, service, days, false);
+    let (bars, uptime) = bars(snapshot, service, days, false, snapshot.pace());
     Row {
         id: service.id.to_string(),
         name: service.name.clone(),
@@ -217,13 +217,13 @@ fn needs(snapshot: &Snapshot<'_>, service: &Service) -> String {
 }
 
 /// The bars of a service's days with their words, and its uptime over them. With `all`, every day
-/// has its words; else those with trouble do.
+/// has its words; else those with trouble do. `pace` is that of the page on which they stand.
 #[must_use]
-pub fn bars(snapshot: &Snapshot<'_>, service: &Service, days: &Days, all: bool) -> (String, Option<u32>) {
+pub fn bars(snapshot: &Snapshot<'_>, service: &Service, days: &Days, all: bool, pace: Pace) -> (String, Option<u32>) {
     let words = &snapshot.context.words;
     let spans = snapshot.facts.spans(&service.id);
     // Today ends where the page's statement stands, so that the same facts give the same bars.
-    let stated_at = snapshot.counted_until(&service.id, snapshot.pace());
+    let stated_at = snapshot.counted_until(&service.id, pace);
     let mut days = days.clone();
     if let Some(end) = days.bounds.last_mut() {
         *end = stated_at;

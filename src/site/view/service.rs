@@ -89,7 +89,7 @@ pub fn service(snapshot: &Snapshot<'_>, service: &Service) -> Result<ServicePage
     let now = snapshot.facts.services.get(&service.id);
     let moment = |key: &str, at| words.text(key, &[("moment", &words.moment(at, zone))]);
     let link = |id: &ServiceId| Link { text: context.names.get(id).to_owned(), href: format!("../{id}/") };
-    let (bars, uptime) = index::bars(snapshot, service, snapshot.days, true);
+    let (bars, uptime) = index::bars(snapshot, service, snapshot.days, true, snapshot.pace_of(&service.id));
     let checks = match now {
         Some(now) if now.checks_known > 0 => {
             let up = words.digits(u64::from(now.checks_up));
