@@ -17,7 +17,8 @@
 //! 4. [`notify`]: whom to tell what and when, and telling them
 //! 5. [`web`]: the HTTP side
 //! 6. [`daemon`]: every task and wake-up
-//! 7. [`cli`]: one file a command
+//! 7. [`simulation`]: the same without tasks, in simulated time
+//! 8. [`cli`]: one file a command
 
 pub mod cli;
 pub mod clock;
@@ -31,6 +32,7 @@ pub mod notify;
 pub mod probe;
 pub mod schedule;
 pub mod secret;
+pub mod simulation;
 pub mod site;
 pub mod store;
 pub mod untrusted;

@@ -17,6 +17,7 @@ const LAYERS: &[&[&str]] = &[
     &["notify"],
     &["web"],
     &["daemon"],
+    &["simulation"],
     &["cli"],
     &["main"],
 ];

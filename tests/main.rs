@@ -22,6 +22,7 @@ mod kills;
 mod layering;
 mod mail;
 mod probes;
+mod sim;
 mod site;
 mod support;
 mod web;

@@ -1,0 +1,595 @@
+//! What must hold after every step, and in the end. An oracle beside the product: it knows the
+//! scripted truth, reads the store by SQL of its own, and counts what the relay took.
+//!
+//! | | |
+//! | --- | --- |
+//! | I1 | each outage that was watched for longer than the detection bound is in exactly one incident, which begins and ends with it |
+//! | I2 | no service suffers in an incident without an outage in the truth |
+//! | I3 | each event has, for each subscriber at its time, a mail that the relay took, or a reason why not; nothing is marked as sent that the relay never took |
+//! | I4 | copies of a Message-ID are at most 1 + crashes + replies that were lost |
+//! | I5 | a subscriber hears of an incident in the order of its events |
+//! | I6 | nobody is written to who has left, or never asked |
+//! | I7 | the site follows a commit within 2 s, and is the same as one built into an empty folder |
+//! | I8 | no secret, target or address is on the site, nor somebody else's in a mail |
+//! | I9 | ids in feeds are never given twice, never change their time, and do not go away |
+//! | I10 | who was added is still there, unless they left |
+//!
+//! Cheap ones are looked at after each step in which something happened; the comparison with an
+//! empty folder and the search for secrets now and then (`every`) and in the end.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt, fs,
+    path::Path,
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OpenFlags};
+use watchbell::{
+    config::Config,
+    domain::{
+        IncidentId, ServiceId,
+        incident::Incident,
+        service::{Cadence, Check},
+        subscriber::Subscriber,
+    },
+    simulation::{Action, Behaviour, Disk, Happened, Simulation},
+    site::Publisher,
+    store::Store,
+};
+
+use super::stage::secs;
+use crate::site::scene::{differences, tree};
+
+/// An invariant that does not hold.
+#[derive(Debug)]
+pub struct Broken(pub String);
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+type Check1 = Result<(), Broken>;
+
+fn broken<T>(text: String) -> Result<T, Broken> {
+    Err(Broken(text))
+}
+
+/// A stretch of moments; without an end it goes on.
+#[derive(Clone, Copy, Debug)]
+struct Stretch {
+    from: Duration,
+    to: Option<Duration>,
+}
+
+impl Stretch {
+    fn overlaps(self, from: Duration, to: Duration) -> bool {
+        self.from <= to && self.to.is_none_or(|end| end >= from)
+    }
+}
+
+/// What became of one event for one subscriber.
+struct Row {
+    event: Vec<u8>,
+    seq: i64,
+    incident: String,
+    subscriber: Vec<u8>,
+    state: String,
+    reply: Option<String>,
+    folded_into: Option<Vec<u8>>,
+}
+
+pub struct Invariants {
+    db: Option<Connection>,
+    /// Published sites are compared with one from nothing every so many times.
+    every: u32,
+    published: u32,
+    /// Moments at which nobody watched: no daemon, standing still, a disk that takes nothing.
+    blind: Vec<Stretch>,
+    dark_since: Option<Duration>,
+    disk_since: Option<Duration>,
+    clock_was_moved: bool,
+    people: Vec<(Duration, Subscriber)>,
+    left: BTreeMap<String, Duration>,
+    versions: BTreeMap<String, i64>,
+    /// Who suffers in which incident by what their checks say.
+    suffering: BTreeMap<(ServiceId, IncidentId), Stretch>,
+    past: Vec<(ServiceId, IncidentId, Stretch)>,
+    /// When each event was first seen.
+    events: BTreeMap<Vec<u8>, Duration>,
+    mails: usize,
+    /// Copies of each message, and those of which we never heard.
+    copies: BTreeMap<String, (u64, u64)>,
+    told: BTreeMap<(String, String), i64>,
+    committed_at: Option<Duration>,
+    /// Ids of the feed, newest first, with their times.
+    entries: Vec<(String, String)>,
+    feed: String,
+    notes_were_written: bool,
+    config_changed: bool,
+}
+
+impl Invariants {
+    pub fn new() -> Self {
+        Self {
+            db: None,
+            every: 40,
+            published: 0,
+            blind: Vec::new(),
+            dark_since: None,
+            disk_since: None,
+            clock_was_moved: false,
+            people: Vec::new(),
+            left: BTreeMap::new(),
+            versions: BTreeMap::new(),
+            suffering: BTreeMap::new(),
+            past: Vec::new(),
+            events: BTreeMap::new(),
+            mails: 0,
+            copies: BTreeMap::new(),
+            told: BTreeMap::new(),
+            committed_at: None,
+            entries: Vec::new(),
+            feed: String::new(),
+            notes_were_written: false,
+            config_changed: false,
+        }
+    }
+
+    /// Compares the site with one from nothing at every so many publishes.
+    pub fn compare_every(&mut self, publishes: u32) {
+        self.every = publishes;
+    }
+
+    pub fn will_subscribe(&mut self, moment: Duration, subscriber: &Subscriber) {
+        self.people.push((moment, subscriber.clone()));
+    }
+
+    pub fn will_leave(&mut self, moment: Duration, address: &str) {
+        self.left.insert(address.to_owned(), moment);
+    }
+
+    pub fn will_act(&mut self, moment: Duration, action: &Action) {
+        match action {
+            Action::Suspend(lasts) | Action::Stop(lasts) => {
+                self.blind.push(Stretch { from: moment, to: Some(moment + *lasts) });
+            }
+            Action::StepClock(_) => {
+                // Everything is probed anew.
+                self.clock_was_moved = true;
+                self.blind.push(Stretch { from: moment, to: Some(moment) });
+            }
+            Action::Disk(Disk::Fine) => {
+                let since = self.disk_since.take();
+                self.blind.extend(since.map(|from| Stretch { from, to: Some(moment + secs(10)) }));
+            }
+            Action::Disk(_) => self.disk_since = self.disk_since.or(Some(moment)),
+            Action::Note(..) | Action::RemoveNote(_) => self.notes_were_written = true,
+            Action::Reload(_) => self.config_changed = true,
+            _ => {}
+        }
+    }
+
+    /// Looks at what a step changed.
+    pub fn look(&mut self, simulation: &Simulation, happened: &[Happened]) -> Check1 {
+        let now = simulation.moment();
+        for it in happened {
+            match it {
+                Happened::Started => {
+                    self.open(simulation);
+                    let from = self.dark_since.take().unwrap_or(now);
+                    self.blind.push(Stretch { from, to: Some(now) });
+                }
+                Happened::Ended { .. } => {
+                    self.dark_since = Some(now);
+                    self.committed_at = None;
+                }
+                Happened::Committed => {
+                    self.committed_at = self.committed_at.or(Some(now));
+                }
+                Happened::NotPublished(_) => self.committed_at = None,
+                _ => {}
+            }
+        }
+        if self.db.is_none() {
+            return Ok(());
+        }
+        let is_news = |it: &Happened| matches!(it, Happened::Committed | Happened::Started | Happened::Ended { .. });
+        if happened.iter().any(is_news) {
+            self.read_incidents(simulation)?;
+            self.read_events(now);
+        }
+        let is_mail = |it: &Happened| matches!(it, Happened::Mailed | Happened::Ended { .. });
+        if happened.iter().any(is_mail) {
+            self.read_mails(simulation)?;
+        }
+        if happened.iter().any(|it| is_mail(it) || is_news(it)) {
+            self.sent_is_taken(simulation)?;
+        }
+        if happened.contains(&Happened::Published) {
+            self.committed_at = None;
+            self.published += 1;
+            self.read_feed(&simulation.config().site.output)?;
+            if self.published.is_multiple_of(self.every) {
+                site_is_a_function_of_the_store(simulation)?;
+                self.nothing_secret_is_shown(simulation)?;
+            }
+        }
+        match self.committed_at {
+            Some(at) if now > at + secs(2) => broken(format!("I7: committed at {at:?}, not published by {now:?}")),
+            _ => Ok(()),
+        }
+    }
+
+    fn open(&mut self, simulation: &Simulation) {
+        if self.db.is_none() {
+            let path = &simulation.config().store.path;
+            let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            self.db = Some(Connection::open_with_flags(path, flags).unwrap());
+        }
+    }
+
+    fn db(&self) -> &Connection {
+        self.db.as_ref().expect("the store is there once the daemon has started")
+    }
+
+    /// I2, and what I1 needs in the end.
+    fn read_incidents(&mut self, simulation: &Simulation) -> Check1 {
+        let now = simulation.moment();
+        let changed: Vec<(String, i64, String)> = {
+            let mut rows = self.db().prepare_cached("SELECT id, version, json FROM incident").unwrap();
+            let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
+            rows.map(Result::unwrap).filter(|(id, version, _)| self.versions.get(id) != Some(version)).collect()
+        };
+        for (id, version, json) in changed {
+            if self.versions.insert(id.clone(), version).is_some_and(|before| before > version) {
+                return broken(format!("I1: the incident {id} went back to version {version}"));
+            }
+            let incident: Incident = serde_json::from_str(&json).unwrap();
+            for part in incident.affected.iter().filter(|part| part.seen_failing) {
+                let key = (part.service.clone(), incident.id.clone());
+                let suffers = incident.is_open() && part.recovered_at.is_none();
+                if suffers && !self.suffering.contains_key(&key) {
+                    self.is_true(simulation, &part.service, &incident, part.started_at)?;
+                    self.suffering.insert(key, Stretch { from: now, to: None });
+                } else if !suffers && let Some(stretch) = self.suffering.remove(&key) {
+                    self.past.push((key.0, key.1, Stretch { to: Some(now), ..stretch }));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// I2: the truth has an outage to it.
+    fn is_true(
+        &self,
+        simulation: &Simulation,
+        service: &ServiceId,
+        incident: &Incident,
+        started_at: Timestamp,
+    ) -> Check1 {
+        let Some(checks) = checks(simulation.config(), service) else { return Ok(()) };
+        let now = simulation.moment();
+        let bound = checks.iter().map(detection_bound).max().unwrap_or_default();
+        // What was seen before nobody watched may be recorded after it.
+        let blind: Duration = self
+            .blind
+            .iter()
+            .filter(|it| it.overlaps(now.saturating_sub(bound), now))
+            .map(|it| it.to.unwrap_or(now).min(now).saturating_sub(it.from))
+            .sum();
+        let disk = self.disk_since.map_or(Duration::ZERO, |since| now.saturating_sub(since));
+        let from = now.saturating_sub(bound + blind + disk);
+        let outages = outages(simulation, service, true);
+        let Some(outage) = outages.iter().rev().find(|it| it.overlaps(from, now)) else {
+            return broken(format!("I2: {service} suffers in {} since {started_at}, and never failed", incident.id));
+        };
+        // Backdated to the first failing probe, as far as one clock tells both times.
+        let earliest = simulation.wall_at(outages.iter().find(|it| it.overlaps(from, now)).unwrap_or(outage).from);
+        if !self.clock_was_moved && !self.notes_were_written && started_at < earliest {
+            return broken(format!("I1: {} has {service} fail at {started_at}, before {earliest}", incident.id));
+        }
+        Ok(())
+    }
+
+    fn read_events(&mut self, now: Duration) {
+        let ids: Vec<Vec<u8>> = {
+            let mut rows = self.db().prepare_cached("SELECT id FROM event").unwrap();
+            rows.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+        };
+        for id in ids {
+            self.events.entry(id).or_insert(now);
+        }
+    }
+
+    fn rows(&self) -> BTreeMap<Vec<u8>, Row> {
+        let sql = "SELECT id, event, event_seq, incident, subscriber, state, reply, folded_into FROM delivery";
+        let mut rows = self.db().prepare_cached(sql).unwrap();
+        let rows = rows.query_map([], |row| {
+            let (event, seq, incident, subscriber) = (row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?);
+            let (state, reply, folded_into) = (row.get(5)?, row.get(6)?, row.get(7)?);
+            Ok((row.get(0)?, Row { event, seq, incident, subscriber, state, reply, folded_into }))
+        });
+        rows.unwrap().map(Result::unwrap).collect()
+    }
+
+    /// I4, I5, I6.
+    fn read_mails(&mut self, simulation: &Simulation) -> Check1 {
+        let rows = self.rows();
+        for mail in &simulation.mails()[self.mails..] {
+            let id = mail.header("Message-ID");
+            if mail.subscriber.is_none() {
+                continue;
+            }
+            if self.left.get(&mail.to).is_some_and(|left| mail.begun > *left) {
+                return broken(format!("I6: {} is written to after leaving: {}", mail.to, mail.subject()));
+            }
+            let asked = self.people.iter().any(|(since, it)| it.address.as_str() == mail.to && *since <= mail.begun);
+            if !asked {
+                return broken(format!("I6: {} never asked: {}", mail.to, mail.subject()));
+            }
+            let (copies, unheard) = self.copies.entry(id.clone()).or_default();
+            *copies += 1;
+            *unheard += u64::from(!mail.is_answered);
+            if *copies > 1 + *unheard + simulation.crashes() {
+                return broken(format!("I4: {copies} copies of {id} ({}) to {}", mail.subject(), mail.to));
+            }
+            if *copies > 1 {
+                continue;
+            }
+            let Some(row) = rows.get(mail.delivery.as_bytes().as_slice()) else { continue };
+            let last = self.told.entry((mail.to.clone(), row.incident.clone())).or_insert(i64::MIN);
+            if row.seq <= *last {
+                let (subject, seq) = (mail.subject(), row.seq);
+                return broken(format!("I5: {} hears of event {seq} ({subject}) after {last}", mail.to));
+            }
+            *last = row.seq;
+        }
+        self.mails = simulation.mails().len();
+        Ok(())
+    }
+
+    /// I3, as far as it holds at any time: what is marked as sent was taken.
+    fn sent_is_taken(&self, simulation: &Simulation) -> Check1 {
+        let taken: BTreeSet<&[u8]> =
+            simulation.mails().iter().map(|mail| mail.delivery.as_bytes().as_slice()).collect();
+        let mut rows = self.db().prepare_cached("SELECT id, event_seq FROM delivery WHERE state = 'sent'").unwrap();
+        let rows = rows.query_map([], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)?))).unwrap();
+        for (id, seq) in rows.map(Result::unwrap) {
+            if !taken.contains(id.as_slice()) {
+                return broken(format!("I3: event {seq} is marked as sent, and the relay never took it"));
+            }
+        }
+        Ok(())
+    }
+
+    /// I9.
+    fn read_feed(&mut self, site: &Path) -> Check1 {
+        let feed = fs::read_to_string(site.join("updates.atom")).unwrap_or_default();
+        if feed == self.feed {
+            return Ok(());
+        }
+        let text = |entry: &str, tag: &str| {
+            let (_, rest) = entry.split_once(&format!("<{tag}>"))?;
+            Some(rest.split_once(&format!("</{tag}>"))?.0.to_owned())
+        };
+        let entries: Vec<(String, String)> = feed
+            .split("<entry>")
+            .skip(1)
+            .map(|entry| (text(entry, "id").unwrap(), text(entry, "published").unwrap_or_default()))
+            .collect();
+        let ids: BTreeSet<&String> = entries.iter().map(|(id, _)| id).collect();
+        if ids.len() != entries.len() {
+            return broken(format!("I9: an id is there twice: {entries:?}"));
+        }
+        for (id, published) in &self.entries {
+            match entries.iter().find(|(it, _)| it == id) {
+                Some((_, now)) if now == published => {}
+                Some((_, now)) => return broken(format!("I9: {id} was published {published}, and now {now}")),
+                // Withdrawn incidents leave the feed; long feeds are cut.
+                None if entries.len() >= 50 || self.notes_were_written => {}
+                None => return broken(format!("I9: {id} is gone from the feed")),
+            }
+        }
+        self.entries = entries;
+        self.feed = feed;
+        Ok(())
+    }
+
+    /// I8.
+    fn nothing_secret_is_shown(&self, simulation: &Simulation) -> Check1 {
+        let addresses: Vec<&str> = self.people.iter().map(|(_, it)| it.address.as_str()).collect();
+        for (name, bytes) in tree(&simulation.config().site.output) {
+            let text = String::from_utf8_lossy(&bytes);
+            if let Some(word) = addresses.iter().copied().chain(["secret"]).find(|word| text.contains(word)) {
+                return broken(format!("I8: {name} shows {word}"));
+            }
+        }
+        for mail in simulation.mails().iter().filter(|mail| mail.subscriber.is_some()) {
+            let text = String::from_utf8_lossy(&mail.bytes);
+            let others = addresses.iter().copied().filter(|address| *address != mail.to);
+            if let Some(word) = others.chain(["secret"]).find(|word| text.contains(word)) {
+                return broken(format!("I8: a mail to {} shows {word}", mail.to));
+            }
+        }
+        Ok(())
+    }
+
+    /// What must hold when all is quiet.
+    pub fn at_the_end(&self, simulation: &Simulation) -> Check1 {
+        for service in &simulation.config().rules.services {
+            self.outages_are_incidents(simulation, &service.id)?;
+        }
+        self.everyone_was_told()?;
+        self.everyone_is_there(simulation)?;
+        site_is_a_function_of_the_store(simulation)?;
+        self.nothing_secret_is_shown(simulation)
+    }
+
+    /// I1.
+    fn outages_are_incidents(&self, simulation: &Simulation, service: &ServiceId) -> Check1 {
+        let now = simulation.moment();
+        let Some(checks) = checks(simulation.config(), service) else { return Ok(()) };
+        let bound = checks.iter().map(detection_bound).max().unwrap_or_default();
+        let outages = outages(simulation, service, false);
+        for (n, outage) in outages.iter().enumerate() {
+            let end = outage.to.unwrap_or(now).min(now);
+            if self.config_changed || self.longest_watch(outage.from, end) < bound {
+                continue;
+            }
+            // Others so near that they may be in the same incident's time, or its in theirs.
+            let near = bound + bound;
+            let before = n.checked_sub(1).and_then(|n| outages[n].to);
+            let is_alone = before.is_none_or(|before| before + near < outage.from)
+                && outages.get(n + 1).is_none_or(|next| end + near < next.from);
+            let mine = |(id, _, stretch): &&(ServiceId, IncidentId, Stretch)| {
+                id == service && stretch.overlaps(outage.from, end + bound)
+            };
+            let past = self.past.iter().filter(mine).map(|(_, incident, _)| incident);
+            let open = self.suffering.iter().filter(|((id, _), it)| id == service && it.overlaps(outage.from, end));
+            let found: BTreeSet<&IncidentId> = past.chain(open.map(|((_, incident), _)| incident)).collect();
+            if found.is_empty() || (is_alone && found.len() > 1) {
+                let blind = &self.blind;
+                return broken(format!(
+                    "I1: {service} failed from {:?} to {end:?}, which is in {found:?} (nobody watched {blind:?})",
+                    outage.from
+                ));
+            }
+        }
+        let well_since = outages.last().map_or(Some(Duration::ZERO), |last| last.to);
+        let is_well = well_since.is_some_and(|since| self.longest_watch(since, now) >= bound);
+        match self.suffering.keys().find(|(id, _)| id == service) {
+            Some((_, incident)) if is_well && !self.config_changed => {
+                broken(format!("I1: {service} is well since {well_since:?}, and still suffers in {incident}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The longest time without a break within which somebody watched; what was missed is caught
+    /// up with first.
+    fn longest_watch(&self, from: Duration, to: Duration) -> Duration {
+        let mut cuts: Vec<Stretch> = self.blind.iter().copied().filter(|it| it.overlaps(from, to)).collect();
+        cuts.extend(self.dark_since.map(|from| Stretch { from, to: None }));
+        cuts.sort_by_key(|it| it.from);
+        let (mut longest, mut since) = (Duration::ZERO, from);
+        for cut in cuts {
+            longest = longest.max(cut.from.saturating_sub(since));
+            since = since.max(cut.to.map_or(Duration::MAX, |end| end + secs(5)));
+        }
+        longest.max(to.saturating_sub(since))
+    }
+
+    /// I3, when all is quiet.
+    fn everyone_was_told(&self) -> Check1 {
+        let rows = self.rows();
+        let by_event: BTreeMap<(&[u8], &[u8]), &Row> =
+            rows.values().map(|row| ((row.event.as_slice(), row.subscriber.as_slice()), row)).collect();
+        for row in rows.values() {
+            let is_done = match row.state.as_str() {
+                "sent" => true,
+                "folded" => row.folded_into.as_ref().and_then(|id| rows.get(id)).is_some_and(|it| it.state == "sent"),
+                "dropped" | "failed" => row.reply.as_ref().is_some_and(|reason| !reason.is_empty()),
+                _ => false,
+            };
+            if !is_done {
+                return broken(format!("I3: event {} is {} ({:?}) in the end", row.seq, row.state, row.reply));
+            }
+        }
+        let mut rows = self.db().prepare_cached("SELECT id FROM subscriber WHERE state = 'suspended'").unwrap();
+        let suspended: BTreeSet<Vec<u8>> = rows.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+        let mut events = self.db().prepare_cached("SELECT id, seq, json FROM event").unwrap();
+        let events = events.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, String>(2)?))).unwrap();
+        for (id, seq, json) in events.map(Result::<(Vec<u8>, i64, String), _>::unwrap) {
+            let event: watchbell::domain::event::Event = serde_json::from_str(&json).unwrap();
+            let seen_at = self.events.get(&id).copied().unwrap_or_default();
+            for (since, person) in &self.people {
+                let is_there = *since < seen_at
+                    && !self.left.contains_key(person.address.as_str())
+                    && !suspended.contains(person.id.as_bytes().as_slice());
+                let follows = event.services.iter().any(|service| person.wants.follows(service, None));
+                let has = by_event.contains_key(&(id.as_slice(), person.id.as_bytes().as_slice()));
+                if event.notify && is_there && follows && !has {
+                    return broken(format!("I3: nobody thought of telling {} of event {seq}", person.address.as_str()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// I10.
+    fn everyone_is_there(&self, simulation: &Simulation) -> Check1 {
+        let store = Store::open(&simulation.config().store, simulation.now()).unwrap();
+        for (since, person) in self.people.iter().filter(|(since, _)| *since < simulation.moment()) {
+            let is_there = store.subscriber_by_address(&person.address).unwrap().is_some();
+            let has_left = self.left.get(person.address.as_str()).is_some_and(|left| left > since);
+            if is_there == has_left {
+                return broken(format!("I10: {} is there: {is_there}, left: {has_left}", person.address.as_str()));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn checks(config: &Config, service: &ServiceId) -> Option<Vec<Check>> {
+    Some(config.rules.service(service)?.checks.iter().filter(|check| check.enabled).cloned().collect())
+}
+
+/// By when an outage is in an incident, and by when an end of one is known, at the latest.
+fn detection_bound(check: &Check) -> Duration {
+    let every = match check.cadence {
+        Cadence::Every(every) => every,
+        Cadence::Cron { .. } => super::stage::hours(1),
+    };
+    // The one under way, its turn, then one after the other, and the commit.
+    check.timeout + every + (check.recheck + check.timeout) * check.down_after.max(check.up_after) + secs(5)
+}
+
+/// When any check of a service failed in truth; with `perhaps`, also when it may have.
+fn outages(simulation: &Simulation, service: &ServiceId, perhaps: bool) -> Vec<Stretch> {
+    let Some(service) = simulation.config().rules.service(service) else { return Vec::new() };
+    let mut all: Vec<Stretch> = Vec::new();
+    for (key, _) in service.enabled_checks() {
+        let script = simulation.truth(&key);
+        let fails = |it: &Behaviour| it.is_failing() || (perhaps && matches!(it, Behaviour::Loses(_)));
+        let failing = script.stretches().filter(|(from, to, it)| fails(it) && Some(*from) != *to);
+        all.extend(failing.map(|(from, to, _)| Stretch { from, to }));
+    }
+    all.sort_by_key(|it| it.from);
+    let mut joined: Vec<Stretch> = Vec::new();
+    for it in all {
+        match joined.last_mut() {
+            Some(last) if last.to.is_none_or(|to| to >= it.from) => {
+                last.to = last.to.and_then(|to| it.to.map(|end| end.max(to)));
+            }
+            _ => joined.push(it),
+        }
+    }
+    joined
+}
+
+/// I7: the same bytes as a build into an empty folder.
+fn site_is_a_function_of_the_store(simulation: &Simulation) -> Check1 {
+    let mut config = Config::clone(simulation.config());
+    let folder = super::stage::folder();
+    folder.path().join("fresh").clone_into(&mut config.site.output);
+    let reader = Store::reader(&config.store).unwrap();
+    Publisher::new(&config).unwrap().publish(&reader, simulation.now()).unwrap();
+    let (ours, fresh) = (tree(&simulation.config().site.output), tree(&config.site.output));
+    let different: Vec<_> = differences(&ours, &fresh).into_iter().filter(|name| fresh.contains_key(name)).collect();
+    if different.is_empty() {
+        return Ok(());
+    }
+    if let Some(folder) = std::env::var_os("WATCHBELL_LOOK") {
+        for name in &different {
+            for (which, tree) in [("ours", &ours), ("fresh", &fresh)] {
+                let bytes = tree.get(name).map_or(&[][..], Vec::as_slice);
+                fs::write(Path::new(&folder).join(format!("{which}-{}", name.replace('/', "-"))), bytes).unwrap();
+            }
+        }
+    }
+    broken(format!("I7: at {} these are not what an empty folder would hold: {different:?}", simulation.now()))
+}
