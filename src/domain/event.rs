@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     EventId, Impact, IncidentId, IncidentStatus, ServiceId,
-    incident::{Affected, Incident, Update},
+    incident::{Affected, FactKind, Incident, Update},
     text::LocalText,
 };
 
@@ -38,6 +38,9 @@ pub struct Event {
     /// The update that it tells of, for [`EventKind::Updated`] and whatever came with one.
     #[serde(default)]
     pub update: Option<Update>,
+    /// What the monitor says with it, for an update that nobody wrote.
+    #[serde(default)]
+    pub fact: Option<FactKind>,
 }
 
 impl Event {

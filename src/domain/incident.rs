@@ -218,6 +218,13 @@ pub enum FactKind {
         /// Which.
         service: ServiceId,
     },
+    /// It failed for the third time in quick succession.
+    Intermittent,
+    /// What came and went has held for a while.
+    Steady {
+        /// Those that are still down; none: all are back.
+        services: Vec<ServiceId>,
+    },
     /// The root is back, and these that need it are not.
     LeftBehind {
         /// The root.

@@ -1,9 +1,16 @@
 //! A case: an incident with what the judge must remember of it besides what people see.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{IncidentId, event::Event, id::UpdateId, incident::Incident};
+use crate::domain::{
+    IncidentId, ServiceId,
+    event::Event,
+    id::UpdateId,
+    incident::{FactKind, Incident},
+};
 
 /// An incident, and what the judge remembers of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -43,9 +50,35 @@ pub(super) struct Case {
     /// Its root is back: those that need it and are not by then are named.
     #[serde(default)]
     pub stragglers_at: Option<Timestamp>,
+    /// How often each service came back and failed again in quick succession.
+    #[serde(default)]
+    pub flaps: BTreeMap<ServiceId, u32>,
+    /// How often all of it was over and failed again.
+    #[serde(default)]
+    pub rounds: u32,
+    /// It comes and goes: it is steady if nothing changes until then.
+    #[serde(default)]
+    pub steady_at: Option<Timestamp>,
     /// Its postmortem was made known.
     #[serde(default)]
     pub is_written_up: bool,
+}
+
+/// Whether a fact says more than that something failed or came back once again.
+const fn is_no_flap(what: &FactKind) -> bool {
+    match what {
+        FactKind::FirstFailure { .. }
+        | FactKind::Confirmed { .. }
+        | FactKind::Changed { .. }
+        | FactKind::Recovered { .. }
+        | FactKind::Reopened { .. }
+        | FactKind::Resolved => false,
+        FactKind::Joined { .. }
+        | FactKind::Intermittent
+        | FactKind::Steady { .. }
+        | FactKind::LeftBehind { .. }
+        | FactKind::NoLongerMonitored { .. } => true,
+    }
 }
 
 impl Case {
@@ -64,18 +97,43 @@ impl Case {
             is_silenced: false,
             is_told: false,
             stragglers_at: None,
+            flaps: BTreeMap::new(),
+            rounds: 0,
+            steady_at: None,
             is_written_up: false,
         }
     }
 
     /// Whether time or results may still change it.
     pub fn is_live(&self) -> bool {
-        self.incident.is_open() || self.publish_at().is_some()
+        self.incident.is_open() || self.publish_at().is_some() || self.steady_at.is_some()
+    }
+
+    /// While it comes and goes, each time is in the record of its services; the story of the
+    /// incident would only grow without telling more.
+    pub fn forget_flapping(&mut self) {
+        let facts = &mut self.incident.facts;
+        let Some(from) = facts.iter().rposition(|fact| fact.what == FactKind::Intermittent) else { return };
+        if self.steady_at.is_none() {
+            return;
+        }
+        let mut place = 0;
+        facts.retain(|fact| {
+            place += 1;
+            place <= from + 1 || is_no_flap(&fact.what)
+        });
+    }
+
+    /// It no longer comes and goes: further outages are counted anew.
+    pub fn forget_flaps(&mut self) {
+        self.steady_at = None;
+        self.rounds = 0;
+        self.flaps.clear();
     }
 
     /// When time alone changes it next.
     pub fn wake_at(&self) -> Option<Timestamp> {
-        [self.publish_at(), self.stragglers_at].into_iter().flatten().min()
+        [self.publish_at(), self.stragglers_at, self.steady_at].into_iter().flatten().min()
     }
 
     /// When its postmortem is to be made known.

@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 
 use super::{
-    Reason,
+    Reason, Verdict,
     case::Case,
     correlate::{self, Place},
     telling::News,
@@ -39,10 +39,20 @@ impl Turn<'_> {
             if before != ServiceStatus::Operational {
                 state.clear_from = Some(since);
             }
+            if self.is_lost_while_down(service) {
+                return; // that nobody knows any more ends nothing
+            }
             for id in self.world.suffering(service) {
                 self.recover(&id, service, since);
             }
         }
+    }
+
+    /// Whether a check of `service` was down when it was last heard of, too long ago to be counted.
+    fn is_lost_while_down(&self, service: &ServiceId) -> bool {
+        let Some(state) = self.world.services.get(service) else { return false };
+        let keys = state.record.checks.keys().map(|check| CheckKey { service: service.clone(), check: check.clone() });
+        keys.filter_map(|key| self.world.checks.get(&key)).any(|it| it.stale && it.verdict == Some(Verdict::Down))
     }
 
     /// The incident `id`, to be changed.
@@ -54,8 +64,12 @@ impl Turn<'_> {
 
     /// A service begins to suffer.
     fn enter(&mut self, service: &ServiceId, start: Timestamp, status: ServiceStatus) {
+        let mut is_flapping = false;
         let (id, kind, reason) = match correlate::place(self.rules, self.world, service, start) {
-            Place::Again(id) => (id, EventKind::Joined, Reason::Joined),
+            Place::Again(id) => {
+                is_flapping = self.count_flap(&id, service, start, false);
+                (id, EventKind::Joined, Reason::Joined)
+            }
             Place::Joins { incident: id, needs, root, reason } => {
                 let fact = Fact { at: start, what: FactKind::Joined { service: service.clone(), needs } };
                 if let Some(incident) = self.incident_mut(&id) {
@@ -65,16 +79,22 @@ impl Turn<'_> {
                 (id, EventKind::Joined, reason)
             }
             Place::Reopens(id) => {
+                is_flapping = self.count_flap(&id, service, start, true);
                 self.go_on(&id, start);
                 (id, EventKind::Reopened, Reason::Reopened)
             }
             Place::New => (self.open(service, start), EventKind::Opened, Reason::Opened),
         };
+        let is_known = self.world.cases.get(&id).is_some_and(|case| case.incident.part(service).is_some());
         self.suffer(&id, service, start, status);
         let is_storm = matches!(reason, Reason::JoinedStorm { .. });
         self.decide_for(&id, service, reason);
         let at = if kind == EventKind::Opened { self.started_at(&id).unwrap_or(start) } else { start };
-        self.tell(&id, News { kind, at, services: vec![service.clone()], update: None, by_note: false });
+        if is_flapping && is_known {
+            self.flap(&id, service, start);
+        } else {
+            self.tell(&id, News::seen(kind, at, vec![service.clone()]));
+        }
         if is_storm {
             self.merge_storm(&id, start);
         }
@@ -85,7 +105,7 @@ impl Turn<'_> {
         self.world.cases.get(id).map(|case| case.incident.started_at)
     }
 
-    fn decide_for(&mut self, id: &IncidentId, service: &ServiceId, reason: Reason) {
+    pub fn decide_for(&mut self, id: &IncidentId, service: &ServiceId, reason: Reason) {
         self.decide(service, None, reason);
         if let Some(decision) = self.step.decisions.last_mut() {
             decision.incident = Some(id.clone());
@@ -228,51 +248,13 @@ impl Turn<'_> {
         }
         // While a note is applied it is not over before all of it is.
         if self.held_back.is_some() || !self.close_if_over(id, service) {
-            let services = vec![service.clone()];
-            self.tell(
-                id,
-                News { kind: EventKind::Recovered, at: recovered_at, services, update: None, by_note: false },
-            );
+            if self.held_back.is_none() && self.is_intermittent(id) {
+                self.wait_for_steady(id);
+                self.decide_for(id, service, Reason::NotTold);
+                return;
+            }
+            self.tell(id, News::seen(EventKind::Recovered, recovered_at, vec![service.clone()]));
         }
-    }
-
-    /// The root of an incident is back for a while: names those that need it and are not.
-    pub fn name_stragglers(&mut self, id: &IncidentId) {
-        let Some(case) = self.world.cases.get_mut(id) else { return };
-        case.stragglers_at = None;
-        self.world.touch_incident(id);
-        let Some(incident) = self.world.cases.get(id).map(|case| &case.incident).filter(|it| it.is_open()) else {
-            return;
-        };
-        let Some(root) = incident.root.clone() else { return };
-        if incident.part(&root).is_none_or(|part| part.recovered_at.is_none()) {
-            return; // it failed again
-        }
-        let needs_it = self.world.descendants(&root);
-        let parts = incident.affected.iter().filter(|part| part.recovered_at.is_none() && part.status.is_trouble());
-        let left: Vec<ServiceId> = parts
-            .map(|part| part.service.clone())
-            .filter(|service| needs_it.contains(service) && !self.is_coming_back(service))
-            .collect();
-        if left.is_empty() {
-            return;
-        }
-        for service in &left {
-            self.decide_for(id, service, Reason::LeftBehind { root: root.clone() });
-        }
-        let at = self.at;
-        let what = FactKind::LeftBehind { root, services: left.clone() };
-        if let Some(incident) = self.incident_mut(id) {
-            incident.facts.push(Fact { at, what });
-        }
-        self.tell(id, News { kind: EventKind::Updated, at, services: left, update: None, by_note: false });
-    }
-
-    /// Whether good probes of a service that is down argue that it is back.
-    fn is_coming_back(&self, service: &ServiceId) -> bool {
-        let Some(state) = self.world.services.get(service) else { return false };
-        let keys = state.record.checks.keys().map(|check| CheckKey { service: service.clone(), check: check.clone() });
-        keys.filter_map(|key| self.world.checks.get(&key)).any(|state| state.is_down() && state.is_pending())
     }
 
     /// Ends the incident if nothing of it is left; whether it did. `service` was the last to change.
@@ -282,8 +264,13 @@ impl Turn<'_> {
         }
         let services = self.parts(id);
         let over_at = self.world.cases.get(id).and_then(|case| case.incident.resolved_at).unwrap_or(self.at);
+        if self.is_intermittent(id) {
+            self.wait_for_steady(id);
+            self.decide_for(id, service, Reason::NotTold);
+            return true;
+        }
         self.seal_gathering(id);
-        self.tell(id, News { kind: EventKind::Resolved, at: over_at, services, update: None, by_note: false });
+        self.tell(id, News::seen(EventKind::Resolved, over_at, services));
         true
     }
 

@@ -76,7 +76,7 @@ impl Turn<'_> {
         }
         self.weigh(&into);
         let at = self.at;
-        self.tell(&into, News { kind: EventKind::Joined, at, services: moved, update: None, by_note: false });
+        self.tell(&into, News::seen(EventKind::Joined, at, moved));
     }
 
     /// Makes `from` a part of `into`, and its id an alias; the services that it brought.

@@ -13,6 +13,7 @@ mod case;
 mod check;
 mod claims;
 mod correlate;
+mod flapping;
 mod incidents;
 mod merge;
 mod notes;
@@ -22,6 +23,7 @@ mod service;
 mod stories;
 #[cfg(test)]
 pub(crate) mod story;
+mod stragglers;
 mod telling;
 mod time;
 mod turn;
@@ -172,6 +174,15 @@ pub enum Reason {
     },
     /// An incident that was just over goes on.
     Reopened,
+    /// It failed for the third time in quick succession.
+    Intermittent,
+    /// Nobody is told, for it comes and goes.
+    NotTold,
+    /// What came and went has held for a while.
+    Steady {
+        /// How many of its services are still down.
+        down: u32,
+    },
     /// All its services are back.
     Resolved,
     /// All its services are back, but its note says to wait for the operator.
@@ -206,6 +217,10 @@ impl fmt::Display for Reason {
             Self::JoinedStorm { services } => write!(f, "part of this incident: {services} services fail at once"),
             Self::LeftBehind { root } => write!(f, "still failing, although {root}, which it needs, is back"),
             Self::Reopened => f.write_str("failing again: the incident goes on"),
+            Self::Intermittent => f.write_str("it comes and goes: told once, then only the site follows"),
+            Self::NotTold => f.write_str("nobody is told: it comes and goes"),
+            Self::Steady { down: 0 } => f.write_str("steady again: everything is back, and has been for a while"),
+            Self::Steady { down } => write!(f, "steady again: {down} of its services have been down for a while"),
             Self::Resolved => f.write_str("over: everything affected is back"),
             Self::WaitsForOperator => f.write_str("everything is back; its note leaves the end to the operator"),
             Self::StillDown => f.write_str("the operator says it is over, but a check is still down"),

@@ -310,7 +310,7 @@ impl Turn<'_> {
         let (started_at, over_at) = (incident.started_at, incident.resolved_at.unwrap_or(now));
         let services = self.parts(id);
         let (is_told, is_open) = (case.is_told, incident.is_open());
-        let news = |kind, at, update| News { kind, at, services: services.clone(), update, by_note: true };
+        let news = |kind, at, update| News { kind, at, services: services.clone(), update, fact: None, by_note: true };
         if incident.withdrawn {
             let mut all = Vec::new();
             // Nobody hears of it, but who reads on once it is back finds each end and each beginning.
@@ -359,7 +359,17 @@ impl Turn<'_> {
                 self.tell(id, it);
             }
             if !joined.is_empty() {
-                self.tell(id, News { kind: EventKind::Joined, at: now, services: joined, update: None, by_note: true });
+                self.tell(
+                    id,
+                    News {
+                        kind: EventKind::Joined,
+                        at: now,
+                        services: joined,
+                        update: None,
+                        fact: None,
+                        by_note: true,
+                    },
+                );
             }
         }
         for it in all {
@@ -376,7 +386,10 @@ impl Turn<'_> {
         self.touched.insert(id.clone());
         self.world.touch_incident(id);
         let services = self.parts(id);
-        self.tell(id, News { kind: EventKind::Postmortem, at: published_at, services, update: None, by_note: true });
+        self.tell(
+            id,
+            News { kind: EventKind::Postmortem, at: published_at, services, update: None, fact: None, by_note: true },
+        );
     }
 
     /// Rules are new: services that notes named before they were configured count from now on.

@@ -11,7 +11,7 @@ use super::{
 use crate::domain::{
     IncidentId, ServiceId,
     event::{Event, EventKind, IncidentView},
-    incident::Update,
+    incident::{FactKind, Update},
 };
 
 /// Something to tell.
@@ -25,19 +25,33 @@ pub(super) struct News {
     pub services: Vec<ServiceId>,
     /// The operator's word that came with it.
     pub update: Option<Update>,
+    /// What the monitor says with it, if the kind alone does not.
+    pub fact: Option<FactKind>,
     /// Whether an operator brought it about.
     pub by_note: bool,
 }
 
+impl News {
+    /// What the monitor saw by itself.
+    pub fn seen(kind: EventKind, at: Timestamp, services: Vec<ServiceId>) -> Self {
+        Self { kind, at, services, update: None, fact: None, by_note: false }
+    }
+}
+
 /// Whether further services may be added to an event of `kind`.
 const fn gathers(kind: EventKind) -> bool {
-    matches!(kind, EventKind::Opened | EventKind::Joined | EventKind::Reopened | EventKind::Recovered)
+    matches!(
+        kind,
+        EventKind::Opened | EventKind::Joined | EventKind::Reopened | EventKind::Recovered | EventKind::Intermittent
+    )
 }
 
 /// Whether news of `kind` can be told as part of an event of kind `earlier`.
 const fn fits(kind: EventKind, earlier: EventKind) -> bool {
     match kind {
-        EventKind::Joined => matches!(earlier, EventKind::Opened | EventKind::Reopened | EventKind::Joined),
+        EventKind::Joined => {
+            matches!(earlier, EventKind::Opened | EventKind::Reopened | EventKind::Joined | EventKind::Intermittent)
+        }
         EventKind::Recovered => matches!(earlier, EventKind::Recovered),
         _ => false,
     }
@@ -91,9 +105,13 @@ impl Turn<'_> {
             notify,
             view,
             update: news.update,
+            fact: news.fact,
         };
         if let Some(case) = self.world.cases.get_mut(id) {
             case.is_told = true;
+            if event.kind == EventKind::Resolved && case.steady_at.is_some() {
+                case.forget_flaps(); // the operator's word
+            }
             if event.seals_at > self.at {
                 case.unsealed.push(event.clone());
             }
@@ -179,6 +197,14 @@ impl Turn<'_> {
         }
         for event in sealed {
             self.put(event);
+        }
+        let steady = time::plus(self.at, rules.reopen_window);
+        let stragglers = time::plus(self.at, rules.merge_window);
+        for id in self.world.live().map(|case| case.incident.id.clone()).collect::<Vec<_>>() {
+            let Some(case) = self.world.cases.get_mut(&id) else { continue };
+            case.steady_at = case.steady_at.map(|at| at.min(steady));
+            case.stragglers_at = case.stragglers_at.map(|at| at.min(stragglers));
+            self.world.touch_incident(&id);
         }
     }
 

@@ -57,6 +57,7 @@ impl<'a> Turn<'a> {
             self.world.touch_incident(&id);
             if let Some(case) = self.world.cases.get_mut(&id) {
                 case.incident.version += 1;
+                case.forget_flapping();
                 self.step.incidents.push(case.incident.clone());
             }
         }
@@ -218,6 +219,11 @@ impl<'a> Turn<'a> {
         let due: Vec<IncidentId> = due.map(|case| case.incident.id.clone()).collect();
         for id in &due {
             self.name_stragglers(id);
+        }
+        let due = self.world.live().filter(|case| case.steady_at.is_some_and(|at| at <= self.at));
+        let due: Vec<IncidentId> = due.map(|case| case.incident.id.clone()).collect();
+        for id in &due {
+            self.settle_down(id);
         }
         if self.world.wait_ends_at().is_some_and(|until| until <= self.at) {
             self.release_all();

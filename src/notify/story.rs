@@ -164,6 +164,7 @@ impl Story {
             notify: true,
             view: (&self.incident).into(),
             update: None,
+            fact: None,
         }));
         Arc::get_mut(self.events.last_mut().unwrap()).unwrap()
     }

@@ -90,6 +90,7 @@ pub(super) fn event(n: u8, kind: EventKind, incident: &Incident) -> Event {
         notify: true,
         view: incident.into(),
         update: None,
+        fact: None,
     }
 }
 

@@ -164,6 +164,7 @@ impl World {
             notify: true,
             view: IncidentView::from(incident),
             update,
+            fact: None,
         });
         self.incidents.insert(incident.id.clone(), incident.clone());
     }

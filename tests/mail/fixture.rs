@@ -243,6 +243,7 @@ impl World {
             notify: true,
             view: (&self.incident).into(),
             update: None,
+            fact: None,
         };
         let mut commit = Commit::new(at(second));
         commit.steps.push(Step { incidents: vec![self.incident.clone()], events: vec![event], ..Step::default() });

@@ -210,6 +210,7 @@ impl Scene {
             notify: true,
             view: IncidentView::from(incident),
             update,
+            fact: None,
         });
     }
 }

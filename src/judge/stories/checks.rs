@@ -169,6 +169,18 @@ fn an_incident_stays_open_while_nobody_knows() {
 }
 
 #[test]
+fn a_check_that_nobody_hears_of_any_more_ends_no_outage() {
+    let mut story = Story::of(&["api: one two"]);
+    story.run_to(300).target("api/two", DOWN).run_to(601).sleep_to(5000);
+    story.give(Input::Tick);
+    story.probe_at("api/one", UP, at(5000));
+    assert_eq!(story.status("api"), Some(ServiceStatus::Operational), "as far as anyone knows");
+    assert_eq!(story.told(), ["310 opened api"], "but the other one was never seen well");
+    story.target("api/two", UP).run_to(5100);
+    assert_eq!(story.told()[1..], ["5005 resolved api"]);
+}
+
+#[test]
 fn after_a_gap_one_failure_is_no_outage_and_no_green_either() {
     let mut story = Story::of(&["api"]);
     story.run_to(301).sleep_to(5000);

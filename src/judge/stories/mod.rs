@@ -2,6 +2,7 @@
 
 mod cascades;
 mod checks;
+mod flapping;
 mod incidents;
 mod laws;
 mod notes;

@@ -10,7 +10,7 @@ use crate::{
     domain::{
         ServiceId, ServiceStatus,
         event::{Event, EventKind, IncidentView},
-        incident::{Affected, Update},
+        incident::{Affected, Fact as Seen, FactKind, Update},
         subscriber::Wants,
     },
     notify::{
@@ -306,13 +306,19 @@ impl Writer<'_> {
         let words = self.words();
         let title = self.title();
         match self.source.news {
-            News::Updated if self.last.kind == EventKind::Updated && self.last.update.is_none() => {
-                // The only update that nobody wrote.
-                let left: Vec<ServiceId> = self.concerned(EventKind::Updated).into_iter().cloned().collect();
-                match &self.last.view.root {
-                    Some(root) => words.left_behind(root, &left, self.source.names),
-                    None => self.sentence_of(&title),
-                }
+            News::Updated if self.last.fact.is_some() => {
+                let theirs = |services: &[ServiceId]| {
+                    services.iter().filter(|service| self.recipient.follows(service)).cloned().collect()
+                };
+                let what = match self.last.fact.clone() {
+                    Some(FactKind::LeftBehind { root, services }) => {
+                        FactKind::LeftBehind { root, services: theirs(&services) }
+                    }
+                    Some(FactKind::Steady { services }) => FactKind::Steady { services: theirs(&services) },
+                    Some(what) => what,
+                    None => return self.sentence_of(&title),
+                };
+                words.fact(&Seen { at: self.last.at, what }, self.source.names)
             }
             News::Opened | News::Updated => self.sentence_of(&title),
             News::Joined => self.about("mail.joined", &self.concerned(EventKind::Joined), &[]),

@@ -7,7 +7,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use super::*;
 use crate::{
     config::{Dkim, MailTransport, Server, Site, Store, Subscriptions},
-    domain::{IncidentStatus, ServiceStatus, event::EventKind},
+    domain::{IncidentStatus, ServiceStatus, event::EventKind, incident::FactKind},
     fsio,
     notify::story::{Story, at, rules, service, subscriber},
     secret::Secret,
@@ -200,7 +200,9 @@ fn that_the_root_is_back_and_others_are_not_is_said_in_so_many_words() {
     story.incident.root = Some(service("database"));
     story.is_back(300, "database");
     story.events.clear();
-    story.tell(360, EventKind::Updated, &["api", "website"]);
+    let services = vec![service("api"), service("website")];
+    story.tell(360, EventKind::Updated, &["api", "website"]).fact =
+        Some(FactKind::LeftBehind { root: service("database"), services });
     let message = compose(News::Updated, &story, &[]);
     assert_eq!(header(&message, "Subject").unwrap(), "[Example Status] Update: Database (API and Website)");
     let said = part_of(&message, "text/plain");
@@ -208,6 +210,19 @@ fn that_the_root_is_back_and_others_are_not_is_said_in_so_many_words() {
     // Who follows one of them reads of that one.
     let said = part_of(&compose(News::Updated, &story, &["api"]), "text/plain");
     assert!(said.contains("Database is back; API, which needs it, is not."), "{said}");
+}
+
+#[test]
+fn that_what_came_and_went_is_steady_is_said_with_which() {
+    let mut story = Story::opens(0, &["api", "website"]);
+    story.is_back(300, "website");
+    story.events.clear();
+    story.tell(1300, EventKind::Updated, &["api", "website"]).fact =
+        Some(FactKind::Steady { services: vec![service("api")] });
+    let said = part_of(&compose(News::Updated, &story, &["api"]), "text/plain");
+    assert!(said.contains("API no longer comes and goes: it stays down."), "{said}");
+    let said = part_of(&compose(News::Updated, &story, &["website"]), "text/plain");
+    assert!(said.contains("It no longer comes and goes: everything is back."), "{said}");
 }
 
 #[test]

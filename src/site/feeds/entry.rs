@@ -9,7 +9,7 @@ use crate::{
     domain::{
         IncidentStatus, ServiceStatus,
         event::{Event, EventKind, IncidentView},
-        incident::{Affected, Incident, Update},
+        incident::{Affected, Fact, Incident, Update},
     },
     site::markdown,
 };
@@ -105,9 +105,9 @@ fn body(
         }
         return html;
     }
-    if let (EventKind::Updated, Some(root)) = (event.kind, &view.root) {
-        // The only update that nobody wrote.
-        return sentence(&site.words.left_behind(root, &event.services, site.names));
+    if let Some(what) = &event.fact {
+        let fact = Fact { at: event.at, what: what.clone() };
+        return sentence(&site.words.fact(&fact, site.names));
     }
     let summary = incident.and_then(timeline::summary).filter(|_| event.kind == EventKind::Postmortem);
     match summary {

@@ -173,12 +173,15 @@ impl Words {
     }
 
     /// That `root` is back and `services`, which need it, are not.
-    #[must_use]
-    pub fn left_behind(&self, root: &ServiceId, services: &[ServiceId], names: &Names) -> String {
-        let listed: Vec<&str> = services.iter().map(|service| names.get(service)).collect();
-        let listed = self.list(&listed, NAMED);
+    fn left_behind(&self, root: &ServiceId, services: &[ServiceId], names: &Names) -> String {
         let n = u64::try_from(services.len()).unwrap_or(u64::MAX);
+        let listed = self.names_of(services, names);
         self.count("fact.left_behind", n, &[("root", names.get(root)), ("names", &listed)])
+    }
+
+    fn names_of(&self, services: &[ServiceId], names: &Names) -> String {
+        let listed: Vec<&str> = services.iter().map(|service| names.get(service)).collect();
+        self.list(&listed, NAMED)
     }
 
     /// What the monitor saw, as a sentence for the timeline.
@@ -214,6 +217,12 @@ impl Words {
                 self.with("fact.recovered", &[about(service), ("duration", self.duration(*after_ms))])
             }
             FactKind::Reopened { service } => self.with("fact.reopened", &[about(service)]),
+            FactKind::Intermittent => self.text("fact.intermittent", &[]),
+            FactKind::Steady { services } if services.is_empty() => self.text("fact.steady_up", &[]),
+            FactKind::Steady { services } => {
+                let n = u64::try_from(services.len()).unwrap_or(u64::MAX);
+                self.count("fact.steady_down", n, &[("names", &self.names_of(services, names))])
+            }
             FactKind::LeftBehind { root, services } => self.left_behind(root, services, names),
             FactKind::NoLongerMonitored { service } => self.with("fact.no_longer_monitored", &[about(service)]),
             FactKind::Resolved => self.text("fact.resolved", &[]),
