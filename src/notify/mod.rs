@@ -11,6 +11,7 @@
 //! Without `[email]` in the config nobody runs the worker: events stay in the feeds, and their
 //! deliveries wait in the store until there is a way to send them.
 
+mod carrier;
 pub mod compose;
 pub mod ledger;
 pub mod operator;
@@ -24,4 +25,5 @@ pub mod retry;
 pub mod smtp;
 #[cfg(test)]
 mod story;
+pub mod window;
 pub mod worker;

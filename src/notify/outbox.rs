@@ -1,8 +1,9 @@
 //! What is in flight: a state machine between the ledger and the relay. It claims, plans and
 //! composes; it learns from replies and settles. It waits for nothing and asks no clock.
 //!
-//! [`Outbox::poll`] gives out messages, [`Outbox::complete`] takes back how each ended. A lane is
-//! claimed only when its message can leave at once, so that who leaves meanwhile is not written to.
+//! [`Outbox::poll`] gives out messages, [`Outbox::complete`] takes back how each ended. No more
+//! are claimed ahead than the server takes within moments ([`super::window`]), so that who leaves
+//! meanwhile is not written to.
 
 use std::{
     collections::BTreeMap,
@@ -23,6 +24,7 @@ use super::{
     relay::Outgoing,
     reply::{Class, Phase, Reply, classify},
     retry::{self, Cause, Change, Gate, Next, Rest, Tally},
+    window::Window,
 };
 use crate::domain::{EventId, SubscriberId, event::Event, id::DeliveryId};
 
@@ -81,6 +83,7 @@ struct Flight {
     fold: Vec<DeliveryId>,
     /// How often it was refused before.
     attempts: u32,
+    claimed_at: Timestamp,
 }
 
 /// A refusal for good that is not written down yet.
@@ -97,7 +100,7 @@ struct Doubt {
 pub struct Outbox {
     epoch: i64,
     composer: Arc<Composer>,
-    connections: usize,
+    window: Window,
     rate: Rate,
     gate: Gate,
     flights: BTreeMap<DeliveryId, Flight>,
@@ -120,7 +123,7 @@ impl Outbox {
         Self {
             epoch,
             composer,
-            connections,
+            window: Window::new(connections),
             rate: Rate::new(per_second, connections),
             gate: Gate::default(),
             flights: BTreeMap::new(),
@@ -138,8 +141,9 @@ impl Outbox {
     /// Goes on with a new config. What is in flight stays so.
     pub fn reconfigure(&mut self, composer: Arc<Composer>, connections: u32, per_second: Option<f64>) {
         self.composer = composer;
-        self.connections = usize::try_from(connections.max(1)).unwrap_or(1);
-        self.rate = Rate::new(per_second, self.connections);
+        let connections = usize::try_from(connections.max(1)).unwrap_or(1);
+        self.window = Window::new(connections);
+        self.rate = Rate::new(per_second, connections);
         // What kept the server from taking our mail may be what was changed.
         self.gate.open();
         self.counters.paused.store(0, Ordering::Relaxed);
@@ -188,7 +192,7 @@ impl Outbox {
         self.flush(ledger, now)?;
         let mut is_drained = false;
         for _ in 0..ROUNDS {
-            let free = self.connections.saturating_sub(self.flights.len());
+            let free = self.window.size().saturating_sub(self.flights.len());
             let free = self.rate.allows(self.gate.allows(free, self.flights.len(), now), now);
             if free == 0 {
                 break;
@@ -228,6 +232,7 @@ impl Outbox {
     pub fn complete(&mut self, delivery: DeliveryId, reply: &Reply, now: Timestamp) {
         let Some(flight) = self.flights.remove(&delivery) else { return };
         let class = classify(reply);
+        self.window.learn(class, now.duration_since(flight.claimed_at));
         let was_cut = matches!(reply, Reply::Broken { phase: Phase::Body, .. });
         let change = self.gate.learn(class, was_cut, now);
         self.note_change(change, reply);
@@ -285,8 +290,14 @@ impl Outbox {
         let pending: Vec<_> = lane.pending.iter().filter(told).collect();
         let events: Vec<&Event> = pending.iter().map(|pending| &*pending.event).collect();
         let last = pending.last()?;
-        let flight =
-            Flight { subscriber: lane.subscriber.id, event: last.event.id, delivery, fold, attempts: last.attempts };
+        let flight = Flight {
+            subscriber: lane.subscriber.id,
+            event: last.event.id,
+            delivery,
+            fold,
+            attempts: last.attempts,
+            claimed_at: now,
+        };
         let unsubscribe_token = ledger.unsubscribe_token(&lane.subscriber.id);
         let draft = Draft {
             news,
@@ -425,7 +436,7 @@ impl Outbox {
         now: Timestamp,
     ) -> Result<Option<Timestamp>, LedgerError> {
         let doubt = self.doubts.iter().map(|doubt| later(doubt.since, DOUBT)).min();
-        if self.flights.len() >= self.connections {
+        if self.flights.len() >= self.window.size() {
             return Ok(doubt);
         }
         let due = if is_drained { ledger.next_due()? } else { Some(now) };

@@ -9,7 +9,7 @@ use super::{
     smtp::{Server, Smtp, Timeouts, TlsError},
 };
 use crate::{
-    clock::Clock,
+    clock::{Clock, Elapsed},
     config::{Email, MailTransport},
     domain::{SubscriberId, id::DeliveryId, subscriber::Address},
     fsio,
@@ -66,8 +66,13 @@ impl Relay {
 
     /// Hands over one message, and says how that ended.
     pub async fn send(&self, message: &Outgoing) -> Reply {
+        self.send_by(message, None).await
+    }
+
+    /// As [`Relay::send`], unless a connection is free only after `begin_by`.
+    pub async fn send_by(&self, message: &Outgoing, begin_by: Option<Elapsed>) -> Reply {
         match self {
-            Self::Smtp(smtp) => smtp.send(&message.from, &message.to, &message.bytes).await,
+            Self::Smtp(smtp) => smtp.send_by(&message.from, &message.to, &message.bytes, begin_by).await,
             Self::Folder(folder) => {
                 let path = folder.join(file_name(message));
                 let bytes = Arc::clone(&message.bytes);

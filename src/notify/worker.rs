@@ -3,22 +3,23 @@
 //!
 //! The ledger is used on blocking threads only: a slow disk holds up mail, never the runtime.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use tokio::{
     sync::{Notify, watch},
-    task::{JoinSet, spawn_blocking},
+    task::spawn_blocking,
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    carrier::{Cargo, Carrier},
     compose::Composer,
     ledger::{Ledger, LedgerError},
     operator::{Desk, Notice},
     outbox::Outbox,
     relay::{Outgoing, Relay},
-    reply::{Phase, Reply},
+    reply::Reply,
 };
 use crate::{
     clock::Clock,
@@ -75,13 +76,6 @@ pub struct Handles {
 #[error("the mail worker failed: {0}")]
 pub struct WorkerError(#[from] tokio::task::JoinError);
 
-/// A message on its way: of the outbox, or a notice to an operator.
-#[derive(Clone, Copy, Debug)]
-enum Cargo {
-    Delivery(DeliveryId),
-    Notice,
-}
-
 /// Delivers until it is told to stop; then lets what is in flight end, for a few seconds.
 ///
 /// # Errors
@@ -91,18 +85,21 @@ pub async fn run<L: Ledger + Send + 'static>(
     mut ledger: L,
     mut handles: Handles,
 ) -> Result<(), WorkerError> {
-    let mut carrier = Carrier::default();
     let mut settings = handles.settings.borrow_and_update().clone();
+    let mut carrier = Carrier::new(Arc::clone(&handles.clock), settings.connections);
+    // Of what ended since the last word to the ledger.
+    let mut unmarked = Vec::new();
     loop {
         let now = handles.clock.wall();
         let polled;
         (outbox, ledger, polled) = blocking(outbox, ledger, move |outbox, ledger| outbox.poll(ledger, now)).await?;
         // Changed meanwhile: what was claimed leaves by the new way already.
         if handles.settings.has_changed().unwrap_or(false) {
-            settings = renewed(&mut handles.settings, &mut outbox);
+            settings = renewed(&mut handles.settings, &mut outbox, &mut carrier);
         }
         let is_able = match polled {
             Ok(messages) => {
+                unmarked.clear();
                 for message in messages {
                     carrier.send(&settings.relay, Cargo::Delivery(message.delivery), message);
                 }
@@ -119,21 +116,22 @@ pub async fn run<L: Ledger + Send + 'static>(
             }
             handles.desk.tell(notice, now);
         }
-        if outbox.rest().is_none() && !carrier.carries_notice {
-            carrier.send_notices(&settings, &handles.desk);
+        if outbox.rest().is_none() && !carrier.carries_notice() {
+            for message in notices(&settings.composer, &settings.operators, &handles.desk) {
+                carrier.send(&settings.relay, Cargo::Notice, message);
+            }
         }
         let sleep = pause(is_able, outbox.wake_at(), now);
         tokio::select! {
             biased;
             () = handles.shutdown.cancelled() => break,
-            Some((cargo, reply)) = carrier.next() => {
-                let mut done = vec![(cargo, reply)];
-                done.extend(std::iter::from_fn(|| carrier.try_next()));
-                for (cargo, reply) in done {
-                    complete(&mut outbox, cargo, &reply, handles.clock.wall());
+            Some(first) = carrier.next() => {
+                for ended in carrier.group(first).await {
+                    complete(&mut outbox, ended.cargo, &ended.reply, handles.clock.wall());
+                    unmarked.extend(ended.mark);
                 }
             }
-            Ok(()) = handles.settings.changed() => settings = renewed(&mut handles.settings, &mut outbox),
+            Ok(()) = handles.settings.changed() => settings = renewed(&mut handles.settings, &mut outbox, &mut carrier),
             () = handles.ring.notified() => {}
             () = handles.desk.rung() => {}
             () = tokio::time::sleep(sleep) => {
@@ -142,9 +140,12 @@ pub async fn run<L: Ledger + Send + 'static>(
             }
         }
     }
+    for ended in carrier.recall() {
+        complete(&mut outbox, ended.cargo, &ended.reply, handles.clock.wall());
+    }
     let _ = tokio::time::timeout(GRACE, async {
-        while let Some((cargo, reply)) = carrier.next().await {
-            complete(&mut outbox, cargo, &reply, handles.clock.wall());
+        while let Some(ended) = carrier.next().await {
+            complete(&mut outbox, ended.cargo, &ended.reply, handles.clock.wall());
         }
     })
     .await;
@@ -157,10 +158,11 @@ pub async fn run<L: Ledger + Send + 'static>(
     Ok(())
 }
 
-/// The settings of now, in force for the outbox from here on.
-fn renewed(changes: &mut watch::Receiver<Arc<Settings>>, outbox: &mut Outbox) -> Arc<Settings> {
+/// The settings of now, in force from here on.
+fn renewed(changes: &mut watch::Receiver<Arc<Settings>>, outbox: &mut Outbox, carrier: &mut Carrier) -> Arc<Settings> {
     let settings = changes.borrow_and_update().clone();
     outbox.reconfigure(Arc::clone(&settings.composer), settings.connections, settings.rate_per_second);
+    carrier.resize(settings.connections);
     settings
 }
 
@@ -195,51 +197,6 @@ fn pause(is_able: bool, wake_at: Option<Timestamp>, now: Timestamp) -> Duration 
     let until = wake_at.map(|at| Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO));
     // Never at once again: a clock that stands still must not make it spin.
     until.unwrap_or(POLL).clamp(Duration::from_millis(1), POLL)
-}
-
-/// Messages on their way to the relay.
-#[derive(Default)]
-struct Carrier {
-    tasks: JoinSet<Reply>,
-    cargo: HashMap<tokio::task::Id, Cargo>,
-    carries_notice: bool,
-}
-
-impl Carrier {
-    fn send(&mut self, relay: &Arc<Relay>, cargo: Cargo, message: Outgoing) {
-        let relay = Arc::clone(relay);
-        let task = self.tasks.spawn(async move { relay.send(&message).await });
-        self.cargo.insert(task.id(), cargo);
-    }
-
-    fn send_notices(&mut self, settings: &Settings, desk: &Desk) {
-        for message in notices(&settings.composer, &settings.operators, desk) {
-            self.carries_notice = true;
-            self.send(&settings.relay, Cargo::Notice, message);
-        }
-    }
-
-    /// The next message that ended; `None` for ever if none is on its way.
-    async fn next(&mut self) -> Option<(Cargo, Reply)> {
-        let ended = self.tasks.join_next_with_id().await?;
-        self.ended(ended)
-    }
-
-    fn try_next(&mut self) -> Option<(Cargo, Reply)> {
-        let ended = self.tasks.try_join_next_with_id()?;
-        self.ended(ended)
-    }
-
-    fn ended(&mut self, ended: Result<(tokio::task::Id, Reply), tokio::task::JoinError>) -> Option<(Cargo, Reply)> {
-        let (id, reply) = match ended {
-            Ok(ended) => ended,
-            // A reply that makes the protocol's code panic is a broken server, not a broken daemon.
-            Err(error) => (error.id(), Reply::broken(Phase::Body, "the server's reply could not be read")),
-        };
-        let cargo = self.cargo.remove(&id)?;
-        self.carries_notice = self.cargo.values().any(|cargo| matches!(cargo, Cargo::Notice));
-        Some((cargo, reply))
-    }
 }
 
 /// What waits on the desk, as a message to each operator.

@@ -219,7 +219,7 @@ fn where_tls_was_asked_for_and_is_not_offered_nothing_is_said_in_clear() {
         assert!(!said.contains(word), "{said}");
     }
     assert_eq!(scene.count("SELECT count(*) FROM delivery WHERE state IN ('sent', 'failed', 'dropped')"), 0);
-    assert!(daemon.log().contains("STARTTLS"), "the operator can see why: {}", daemon.log());
+    wait_for("the reason for the operator to see", SOON, || daemon.log().contains("STARTTLS").then_some(()));
 }
 
 #[test]

@@ -53,6 +53,8 @@ impl Telling {
             for message in messages {
                 let reply = self.relay.send(&message).await;
                 taken += usize::from(matches!(reply, Reply::Accepted { .. }));
+                // Each takes a second, so that none is claimed ahead of the one that is cut off.
+                self.now += 1;
                 self.outbox.complete(message.delivery, &reply, at(self.now));
             }
         }

@@ -4,20 +4,21 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
+    time::{Duration, Instant},
 };
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use watchbell::{
     clock::Clock,
     config::{MailSecurity, MailTransport},
-    domain::subscriber::Address,
+    domain::{SubscriberId, subscriber::Address},
     notify::{
-        ledger::StoreLedger,
+        ledger::{Lane, Ledger, LedgerError, Settled, StoreLedger},
         operator::{Desk, Notice},
         outbox::Outbox,
         relay::{Outgoing, Relay},
@@ -27,7 +28,7 @@ use watchbell::{
 };
 
 use super::fixture::{Later, World, at, composer, email};
-use crate::support::smtp::{Act, Moment, Server};
+use crate::support::smtp::{Act, Moment, Server, Setup};
 
 fn accepted() -> Reply {
     Reply::Accepted { text: "250 2.0.0 taken".to_owned() }
@@ -113,15 +114,33 @@ fn a_clock_that_is_set_back_holds_no_mail_back() {
 }
 
 #[test]
-fn no_more_messages_are_out_than_there_are_connections() {
-    let mut world = World::new(25);
+fn no_more_messages_are_claimed_than_the_server_takes_within_moments() {
+    let mut world = World::new(200);
     let (mut outbox, mut ledger) = (world.outbox(4), world.ledger());
     world.opens(0);
     let first = outbox.poll(&mut ledger, at(0)).unwrap();
-    assert_eq!((first.len(), outbox.in_flight()), (4, 4));
+    assert_eq!((first.len(), outbox.in_flight()), (4, 4), "one a connection, to begin with");
     assert!(outbox.poll(&mut ledger, at(0)).unwrap().is_empty());
+    // One that was taken at once makes way for itself and for one more.
     outbox.complete(first[0].delivery, &accepted(), at(0));
-    assert_eq!(outbox.poll(&mut ledger, at(0)).unwrap().len(), 1);
+    let mut out = first[1..].to_vec();
+    out.extend(outbox.poll(&mut ledger, at(0)).unwrap());
+    assert_eq!(out.len(), 5);
+    let mut most = 0;
+    while out.len() + 5 < 200 - usize::try_from(world.store.outbox_counts().unwrap().sent).unwrap() {
+        outbox.complete(out.remove(0).delivery, &accepted(), at(0));
+        out.extend(outbox.poll(&mut ledger, at(0)).unwrap());
+        most = most.max(out.len());
+        assert!(outbox.in_flight() <= 32);
+    }
+    assert_eq!(most, 32, "eight a connection, in the end");
+    // A server that takes two seconds gets one a connection again.
+    while out.len() > 4 {
+        outbox.complete(out.remove(0).delivery, &accepted(), at(2));
+        outbox.flush(&mut ledger, at(2)).unwrap();
+    }
+    assert!(outbox.poll(&mut ledger, at(2)).unwrap().is_empty());
+    assert_eq!(outbox.in_flight(), 4);
 }
 
 #[test]
@@ -294,6 +313,11 @@ fn settings(server: &Server, connections: u32) -> Arc<Settings> {
 }
 
 fn run(world: &mut World, settings: Arc<Settings>) -> Running {
+    let ledger = world.ledger();
+    run_with(world, ledger, settings)
+}
+
+fn run_with(world: &mut World, ledger: impl Ledger + Send + 'static, settings: Arc<Settings>) -> Running {
     let outbox = world.outbox(settings.connections);
     let (ring, desk, shutdown) = (Arc::new(Notify::new()), Desk::new(), CancellationToken::new());
     let (sender, receiver) = watch::channel(settings);
@@ -304,7 +328,7 @@ fn run(world: &mut World, settings: Arc<Settings>) -> Running {
         settings: receiver,
         shutdown: shutdown.clone(),
     };
-    let done = tokio::spawn(worker::run(outbox, world.ledger(), handles));
+    let done = tokio::spawn(worker::run(outbox, ledger, handles));
     Running { ring, desk, shutdown, settings: sender, done }
 }
 
@@ -413,4 +437,141 @@ async fn a_folder_gets_each_message_once_however_often_it_is_handed_over() {
         .collect();
     assert_eq!(names.len(), 2);
     assert!(names.iter().all(|name| name.starts_with("20261121T101500.000Z-")), "{names:?}");
+}
+
+/// The queue of a store whose disk is full once so many results are written down.
+struct Filling {
+    ledger: StoreLedger,
+    settled: Arc<AtomicUsize>,
+    limit: usize,
+}
+
+impl Ledger for Filling {
+    fn claim(&mut self, epoch: i64, now: Timestamp, limit: usize) -> Result<Vec<Lane>, LedgerError> {
+        self.ledger.claim(epoch, now, limit)
+    }
+
+    fn settle(&mut self, settled: &[Settled], now: Timestamp) -> Result<(), LedgerError> {
+        if self.settled.load(Ordering::SeqCst) >= self.limit {
+            return Err(LedgerError("the disk is full".into()));
+        }
+        self.ledger.settle(settled, now)?;
+        self.settled.fetch_add(settled.len(), Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn refused(&mut self, subscriber: &SubscriberId, gone: bool, now: Timestamp) -> Result<bool, LedgerError> {
+        self.ledger.refused(subscriber, gone, now)
+    }
+
+    fn set_back(&mut self, by: SignedDuration, now: Timestamp) -> Result<(), LedgerError> {
+        self.ledger.set_back(by, now)
+    }
+
+    fn unsubscribe_token(&self, subscriber: &SubscriberId) -> String {
+        self.ledger.unsubscribe_token(subscriber)
+    }
+
+    fn next_due(&mut self) -> Result<Option<Timestamp>, LedgerError> {
+        self.ledger.next_due()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_connection_has_sent_more_than_eight_that_are_not_written_down() {
+    let server = Server::good().await;
+    let mut world = World::new(300);
+    world.opens(0);
+    let settled = Arc::new(AtomicUsize::new(0));
+    let ledger = Filling { ledger: world.ledger(), settled: Arc::clone(&settled), limit: 150 };
+    let running = run_with(&mut world, ledger, settings(&server, 3));
+    // Everything that may be sent without being written down is.
+    let marked = || settled.load(Ordering::SeqCst);
+    server.until(|seen| marked() >= 150 && seen.mails.len() >= marked() + 3 * 4).await;
+    running.stop().await;
+    let unmarked = server.taken().len() - marked();
+    assert!((12..=3 * 8).contains(&unmarked), "{unmarked}");
+    // The next start sends those again, and all others once.
+    let running = run(&mut world, settings(&server, 3));
+    server.until(|seen| seen.mails.len() == 300 + unmarked).await;
+    running.stop().await;
+    let mut copies: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for mail in server.taken() {
+        copies.entry(mail.to).or_default().insert(mail.text);
+    }
+    assert_eq!(copies.len(), 300);
+    assert!(copies.values().all(|texts| texts.len() == 1), "a copy is the same to the byte");
+    assert_eq!(world.store.outbox_counts().unwrap().sent, 300);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_are_cut_with_messages_waiting_lose_none_and_double_none() {
+    for extensions in [vec![], vec!["PIPELINING"]] {
+        let server = Server::start(Setup {
+            script: Some(Box::new(|moment| match moment {
+                Moment::Received(n) if n % 7 == 5 && *n < 40 => Act::Close,
+                _ => Act::Usual,
+            })),
+            extensions,
+            tls: None,
+        })
+        .await;
+        let mut world = World::new(60);
+        world.opens(0);
+        let running = run(&mut world, settings(&server, 2));
+        server.until(|seen| seen.mails.iter().filter(|mail| mail.taken).count() == 60).await;
+        running.stop().await;
+        let taken: BTreeMap<_, _> = server.taken().into_iter().map(|mail| (mail.to, mail.text)).collect();
+        assert_eq!((taken.len(), server.taken().len()), (60, 60));
+        for mail in server.look(|seen| seen.mails.clone()) {
+            assert_eq!(taken[&mail.to], mail.text, "tried again as it was");
+        }
+        assert_eq!(world.store.outbox_counts().unwrap().open(), 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn who_leaves_in_the_middle_of_a_fan_out_is_not_written_to_a_second_later() {
+    const FAST: usize = 60;
+    let begun: Arc<Mutex<Vec<(String, Instant)>>> = Arc::default();
+    let book = Arc::clone(&begun);
+    let server = Server::scripted(move |moment| {
+        match moment {
+            Moment::Command(line) if line.starts_with("RCPT") => {
+                let to = line.trim_start_matches("RCPT TO:<").trim_end_matches('>').to_owned();
+                book.lock().unwrap().push((to, Instant::now()));
+            }
+            // A server that was fast, and is slow all of a sudden.
+            Moment::Received(FAST..) => std::thread::sleep(Duration::from_millis(400)),
+            _ => {}
+        }
+        Act::Usual
+    })
+    .await;
+    let mut world = World::new(120);
+    world.opens(0);
+    let running = run(&mut world, settings(&server, 2));
+    server.until(|seen| seen.mails.len() > FAST).await;
+    let is_begun = |address: &str| begun.lock().unwrap().iter().any(|(to, _)| to == address);
+    let leaving: Vec<_> = (0..120).map(World::subscriber).filter(|one| !is_begun(one.address.as_str())).collect();
+    for subscriber in &leaving {
+        world.store.remove_subscriber(&subscriber.id, at(3600)).unwrap();
+    }
+    let left = Instant::now();
+    assert!(leaving.len() > 20, "{}", leaving.len());
+    // All who stayed are written to; then there is nothing left to send.
+    while world.store.outbox_pending().unwrap() > 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    running.stop().await;
+    let late: Vec<_> = begun
+        .lock()
+        .unwrap()
+        .iter()
+        .filter(|(to, when)| {
+            *when > left + Duration::from_secs(1) && leaving.iter().any(|one| one.address.as_str() == to)
+        })
+        .cloned()
+        .collect();
+    assert!(late.is_empty(), "{late:?}");
 }

@@ -21,6 +21,7 @@ use url::{Host, Url};
 use self::{
     dkim::Signer,
     letter::{Letter, Source},
+    stencil::{Known, Marks, Stencil, Stencils},
     templates::{Rendered, Templates},
 };
 use super::{plan::News, recipient::Directory, relay::Outgoing};
@@ -41,6 +42,7 @@ use crate::{
 
 pub mod dkim;
 pub mod letter;
+mod stencil;
 pub mod templates;
 #[cfg(test)]
 mod tests;
@@ -88,6 +90,7 @@ pub struct Draft<'a> {
 #[derive(Debug)]
 pub struct Composer {
     templates: Templates,
+    stencils: Stencils,
     /// By language tag, in lower case.
     words: BTreeMap<String, Words>,
     site_words: Words,
@@ -122,11 +125,12 @@ impl Composer {
         let name = untrusted::line(&email.from_name, LONGEST_HEADER);
         Ok(Self {
             templates: Templates::load(overrides)?,
+            stencils: Stencils::default(),
             words,
             site_words: load(&config.site.language)?,
             names: Names::of(&config.rules),
             directory: Directory::new(&config.rules),
-            from: Mailbox::new(Some(name).filter(|name| !name.is_empty()), mail_address(&email.from)?),
+            from: Mailbox::new(Some(name).filter(|name| !name.is_empty()), mail_address(email.from.as_str())?),
             sender: email.from.clone(),
             envelope_from: email.envelope_from.clone(),
             signer: email.dkim.as_ref().map(Signer::new).transpose()?,
@@ -151,13 +155,58 @@ impl Composer {
     /// If a template does not fit its context, or there is nothing to tell.
     pub fn compose(&self, draft: &Draft<'_>) -> Result<Outgoing, ComposeError> {
         let subscriber = draft.subscriber;
+        let last = *draft.events.last().ok_or_else(nothing)?;
+        let marks = Marks {
+            delivery: draft.delivery,
+            thread: thread_id(&last.incident, &subscriber.id),
+            token: draft.unsubscribe_token.to_owned(),
+            to: subscriber.address.as_str().to_owned(),
+        };
+        let known = self.stencils.known(draft);
+        let copied = if let Known::Stencil(stencil) = &known { stencil.fill(&marks) } else { None };
+        let bytes = if let Some(bytes) = copied {
+            bytes
+        } else {
+            let bytes = self.write(draft, &marks)?;
+            self.learn(draft, &marks, &known, &bytes);
+            bytes
+        };
+        Ok(Outgoing {
+            delivery: draft.delivery,
+            subscriber: Some(subscriber.id),
+            from: self.sender_for(draft.delivery),
+            to: subscriber.address.clone(),
+            at: last.recorded_at,
+            bytes: self.signed(bytes, last.recorded_at).into(),
+        })
+    }
+
+    /// Makes a stencil at the second message of a kind, and believes it only if it gives this
+    /// message, to the byte.
+    fn learn(&self, draft: &Draft<'_>, marks: &Marks, known: &Known, bytes: &[u8]) {
+        let learned = match known {
+            Known::Nothing => Known::Seen,
+            Known::Seen => {
+                let stencil = self.write(draft, &Stencil::marks()).map(|blank| Stencil::cut(&blank));
+                match stencil {
+                    Ok(stencil) if stencil.fill(marks).as_deref() == Some(bytes) => Known::Stencil(stencil.into()),
+                    _ => Known::Unfit,
+                }
+            }
+            Known::Stencil(_) | Known::Unfit => return,
+        };
+        self.stencils.learn(draft, learned);
+    }
+
+    /// One message, unsigned, for whoever the marks name.
+    fn write(&self, draft: &Draft<'_>, marks: &Marks) -> Result<Vec<u8>, ComposeError> {
+        let subscriber = draft.subscriber;
         let words = subscriber.language.as_deref().map_or(&self.site_words, |language| self.words(language));
         let zone = subscriber.timezone.as_deref().and_then(|name| TimeZone::get(name).ok());
         let leave_url = self
             .server_url
-            .join(&format!("unsubscribe/{}", draft.unsubscribe_token))
+            .join(&format!("unsubscribe/{}", marks.token))
             .map_err(|error| ComposeError::Mail(error.to_string()))?;
-        let nothing = || ComposeError::Mail("there is nothing to tell".to_owned());
         let last = *draft.events.last().ok_or_else(nothing)?;
         let letter = Letter::new(&Source {
             news: draft.news,
@@ -175,7 +224,7 @@ impl Composer {
         .ok_or_else(nothing)?;
         let rendered = self.templates.render(draft.news, &letter)?;
 
-        let thread = thread_id(&last.incident, &subscriber.id);
+        let thread = &marks.thread;
         let mut headers = vec![
             ("In-Reply-To", format!("<{thread}@{}>", self.host)),
             ("References", format!("<{thread}@{}>", self.host)),
@@ -187,15 +236,7 @@ impl Composer {
         }
         headers.push(("Content-Language", words.language().to_owned()));
         // The Date is when it was recorded, so that a thread reads in order whatever was backdated.
-        let bytes = self.bytes(draft.delivery, &subscriber.address, last.recorded_at, &rendered, &headers)?;
-        Ok(Outgoing {
-            delivery: draft.delivery,
-            subscriber: Some(subscriber.id),
-            from: self.sender_for(draft.delivery),
-            to: subscriber.address.clone(),
-            at: last.recorded_at,
-            bytes: bytes.into(),
-        })
+        self.bytes(marks.delivery, &marks.to, last.recorded_at, &rendered, &headers)
     }
 
     /// Composes a plain message to an operator about the monitor itself.
@@ -211,7 +252,7 @@ impl Composer {
         at: Timestamp,
     ) -> Result<Outgoing, ComposeError> {
         let subject = self.site_words.text("mail.subject", &[("site", &self.site_title), ("subject", subject)]);
-        let builder = self.headed(id, to, at, &subject, &[])?;
+        let builder = self.headed(id, to.as_str(), at, &subject, &[])?;
         let message = builder.singlepart(part(ContentType::TEXT_PLAIN, text)?).map_err(failed)?;
         let bytes = self.signed(message.formatted(), at);
         let from = self.sender.clone();
@@ -236,7 +277,7 @@ impl Composer {
     fn bytes(
         &self,
         delivery: DeliveryId,
-        to: &Address,
+        to: &str,
         at: Timestamp,
         rendered: &Rendered,
         headers: &[(&'static str, String)],
@@ -246,13 +287,13 @@ impl Composer {
             .singlepart(part(ContentType::TEXT_PLAIN, &rendered.text)?)
             .singlepart(part(ContentType::TEXT_HTML, &rendered.html)?);
         let builder = self.headed(delivery, to, at, &rendered.subject, headers)?;
-        Ok(self.signed(builder.multipart(body).map_err(failed)?.formatted(), at))
+        Ok(builder.multipart(body).map_err(failed)?.formatted())
     }
 
     fn headed(
         &self,
         id: DeliveryId,
-        to: &Address,
+        to: &str,
         at: Timestamp,
         subject: &str,
         headers: &[(&'static str, String)],
@@ -288,6 +329,10 @@ fn failed(error: lettre::error::Error) -> ComposeError {
     ComposeError::Mail(error.to_string())
 }
 
+fn nothing() -> ComposeError {
+    ComposeError::Mail("there is nothing to tell".to_owned())
+}
+
 /// One part of a message, encoded so that no line is long, empty of dots at its start, or ended by
 /// anything but CRLF.
 fn part(kind: ContentType, text: &str) -> Result<SinglePart, ComposeError> {
@@ -297,8 +342,8 @@ fn part(kind: ContentType, text: &str) -> Result<SinglePart, ComposeError> {
     Ok(SinglePart::builder().header(kind).body(body))
 }
 
-fn mail_address(address: &Address) -> Result<lettre::Address, ComposeError> {
-    address.as_str().parse().map_err(|error: lettre::address::AddressError| ComposeError::Mail(error.to_string()))
+fn mail_address(address: &str) -> Result<lettre::Address, ComposeError> {
+    address.parse().map_err(|error: lettre::address::AddressError| ComposeError::Mail(error.to_string()))
 }
 
 /// The id without hyphens: for a boundary or an address.

@@ -377,3 +377,69 @@ fn a_notice_to_an_operator_is_plain_and_leads_to_no_reply() {
     assert_eq!(header(&message, "List-Unsubscribe"), None);
     assert!(message.contains("\r\n\r\nLook.\r\nThere."), "{message}");
 }
+
+/// Five readers of the same wishes: what the second one gets makes the stencil, the others' are copies.
+fn five(like: &Subscriber) -> Vec<(Subscriber, String)> {
+    let long = format!("{}@{}.example.net", "a".repeat(64), "b".repeat(60));
+    let addresses = ["ann@example.net", "b@x.org", "c.d+e@mail.example.com", &long, "zoe@example.net"];
+    let reader = |(n, address): (u8, &&str)| {
+        let id = SubscriberId::new(at(0), [n; 10]);
+        let token: String = ('a'..='z').chain('A'..='Z').cycle().skip(usize::from(n) * 7).take(43).collect();
+        (Subscriber { id, address: Address::parse(address).unwrap(), ..like.clone() }, token)
+    };
+    (1..).zip(&addresses).map(reader).collect()
+}
+
+/// What is known of the kind in the end.
+fn all_are_as_composed_alone(config: &Config, email: &Email, news: News, story: &Story, like: &Subscriber) -> Known {
+    let mut last = None;
+    let events: Vec<&Event> = story.events.iter().map(|event| &**event).collect();
+    let shared = Composer::new(config, email).unwrap();
+    for (n, (subscriber, token)) in five(like).iter().enumerate() {
+        let draft = Draft { news, delivery: Story::delivery(n), subscriber, events: &events, unsubscribe_token: token };
+        let alone = Composer::new(config, email).unwrap().compose(&draft).unwrap();
+        let copied = shared.compose(&draft).unwrap();
+        assert_eq!(String::from_utf8_lossy(&copied.bytes), String::from_utf8_lossy(&alone.bytes));
+        assert_eq!((copied.from, copied.to), (alone.from, alone.to));
+        assert!(String::from_utf8_lossy(&copied.bytes).contains(&format!("/unsubscribe/{token}>")));
+        last = Some(shared.stencils.known(&draft));
+    }
+    last.unwrap()
+}
+
+#[test]
+fn a_copy_is_what_composing_it_alone_would_give() {
+    let mut story = Story::opens(0, &["api", "website"]);
+    story.says(60, IncidentStatus::Identified, "A disk is *full*. = é 日本 https://example.org/?a=b");
+    story.resolves(120);
+    let everything = subscriber(&[]);
+    let german = Subscriber {
+        language: Some("de".to_owned()),
+        timezone: Some("Asia/Tokyo".to_owned()),
+        ..subscriber(&["website"])
+    };
+    for envelope_from in ["", "bounces+{token}@example.org"] {
+        let (mut config, mut email) = config();
+        config.site.languages = vec!["en".to_owned(), "de".to_owned()];
+        email.envelope_from = envelope_from.to_owned();
+        for news in News::ALL {
+            for like in [&everything, &german] {
+                let known = all_are_as_composed_alone(&config, &email, *news, &story, like);
+                assert!(matches!(known, Known::Stencil(_)), "{known:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_template_that_does_more_with_an_address_than_print_it_gets_no_copies() {
+    let folder = tempfile::tempdir().unwrap();
+    for body in ["{{ leave.url|upper }}", "{{ leave.url|length }} {{ leave.url[-1] }}", "{{ leave.url[40:] }}"] {
+        fsio::write(&folder.path().join("mail/opened/body.txt"), body.as_bytes()).unwrap();
+        let (mut config, email) = config();
+        config.site.templates = Some(folder.path().to_owned());
+        let story = Story::opens(0, &["api"]);
+        let known = all_are_as_composed_alone(&config, &email, News::Opened, &story, &subscriber(&[]));
+        assert!(matches!(known, Known::Unfit), "{known:?}");
+    }
+}

@@ -170,9 +170,15 @@ impl Link {
         }
     }
 
-    /// Says good-bye, without waiting long for an answer.
+    /// Says good-bye, and waits a moment until the server has let go: it may count connections.
     pub async fn quit(mut self) {
-        let _ = tokio::time::timeout(Duration::from_secs(1), self.connection.quit()).await;
+        let good_bye = async {
+            if self.connection.quit().await.is_ok() {
+                // Nothing is said any more: this ends when the connection does.
+                let _ = self.connection.read_response().await;
+            }
+        };
+        let _ = tokio::time::timeout(Duration::from_secs(1), good_bye).await;
     }
 }
 

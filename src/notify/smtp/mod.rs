@@ -108,24 +108,38 @@ impl Smtp {
     ///
     /// A kept connection that the server closed meanwhile is no attempt: a fresh one is used.
     pub async fn send(&self, from: &Address, to: &Address, bytes: &[u8]) -> Reply {
+        self.send_by(from, to, bytes, None).await
+    }
+
+    /// As [`Smtp::send`]; what could begin only after `begin_by` is not tried.
+    pub async fn send_by(&self, from: &Address, to: &Address, bytes: &[u8], begin_by: Option<Elapsed>) -> Reply {
         let Ok(_slot) = self.slots.acquire().await else { return Reply::NotTried };
-        while let Some(link) = self.kept() {
+        let is_late = || begin_by.is_some_and(|by| self.clock.elapsed() > by);
+        while !is_late() {
+            let Some(link) = self.kept() else {
+                return match self.connect().await {
+                    // It took long to open, but it is open now.
+                    Ok(link) if is_late() => {
+                        self.keep(link);
+                        Reply::NotTried
+                    }
+                    Ok(link) => self.deliver(link, from, to, bytes).await.reply,
+                    Err(reply) => reply,
+                };
+            };
             let ended = self.deliver(link, from, to, bytes).await;
             if !ended.is_stale {
                 return ended.reply;
             }
         }
-        match self.connect().await {
-            Ok(link) => self.deliver(link, from, to, bytes).await.reply,
-            Err(reply) => reply,
-        }
+        Reply::NotTried
     }
 
     async fn deliver(&self, mut link: Link, from: &Address, to: &Address, bytes: &[u8]) -> Ended {
         let ended = link.deliver(from, to, bytes, &self.server.timeouts).await;
         if link.is_usable() {
             if link.sent() < MESSAGES_PER_CONNECTION {
-                self.lock().push((link, self.clock.elapsed()));
+                self.keep(link);
             } else {
                 link.quit().await;
             }
@@ -168,6 +182,11 @@ impl Smtp {
         // Those below it have rested even longer.
         idle.clear();
         None
+    }
+
+    fn keep(&self, link: Link) {
+        let now = self.clock.elapsed();
+        self.lock().push((link, now));
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(Link, Elapsed)>> {
