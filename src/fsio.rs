@@ -16,67 +16,64 @@ use rustix::fs::{FlockOperation, flock};
 /// How the name of a temporary file ends.
 pub const TEMPORARY: &str = ".wb-tmp";
 
-/// New content that lies beside its target, not yet in its place.
-#[derive(Debug)]
-pub struct Staged {
-    target: PathBuf,
-    temporary: PathBuf,
-    file: Option<File>,
-}
-
-impl Staged {
-    /// Writes `bytes` beside `target`, creating its folder if need be. Nothing is synced yet.
-    ///
-    /// # Errors
-    /// As the file system says.
-    #[expect(clippy::disallowed_methods, reason = "the one place that may write")]
-    pub fn write(target: &Path, bytes: &[u8]) -> io::Result<Self> {
-        if let Some(folder) = target.parent() {
-            fs::create_dir_all(folder)?;
+/// Writes new content beside `target`, creating its folder if need be. Nothing is synced yet, and
+/// `target` is as it was.
+///
+/// # Errors
+/// As the file system says; then nothing lies there.
+#[expect(clippy::disallowed_methods, reason = "the one place that may write")]
+pub fn stage(target: &Path, bytes: &[u8]) -> io::Result<File> {
+    let temporary = temporary_name(target);
+    let mut file = match File::create(&temporary) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            fs::create_dir_all(target.parent().unwrap_or(Path::new(".")))?;
+            File::create(&temporary)?
         }
-        let temporary = temporary_name(target);
-        let mut file = File::create(&temporary)?;
-        let staged = |file| Self { target: target.to_owned(), temporary: temporary.clone(), file: Some(file) };
-        match file.write_all(bytes) {
-            Ok(()) => Ok(staged(file)),
-            Err(error) => {
-                drop(staged(file));
-                Err(error)
-            }
+        created => created?,
+    };
+    match file.write_all(bytes) {
+        Ok(()) => Ok(file),
+        Err(error) => {
+            unstage(target);
+            Err(error)
         }
-    }
-
-    /// Waits until the content is on the disk.
-    ///
-    /// # Errors
-    /// As the file system says.
-    pub fn sync(&mut self) -> io::Result<()> {
-        match self.file.take() {
-            Some(file) => file.sync_all(),
-            None => Ok(()),
-        }
-    }
-
-    /// Puts the content in its place. The folder itself is not synced: see [`sync_folder`].
-    ///
-    /// # Errors
-    /// As the file system says; the target is then as it was.
-    #[expect(clippy::disallowed_methods, reason = "the one place that may write")]
-    pub fn commit(mut self) -> io::Result<()> {
-        self.sync()?;
-        fs::rename(&self.temporary, &self.target)?;
-        self.temporary.clear();
-        Ok(())
     }
 }
 
-impl Drop for Staged {
-    fn drop(&mut self) {
-        if !self.temporary.as_os_str().is_empty() {
-            // Best effort: a leftover is also removed by its name.
-            let _ = fs::remove_file(&self.temporary);
-        }
-    }
+/// Puts what was staged for `target` in its place. Its content must be on the disk by now; the
+/// folder is not synced: see [`sync_folder`].
+///
+/// # Errors
+/// As the file system says; the target is then as it was.
+#[expect(clippy::disallowed_methods, reason = "the one place that may write")]
+pub fn put_in_place(target: &Path) -> io::Result<()> {
+    fs::rename(temporary_name(target), target)
+}
+
+/// Gives up what was staged for `target`, if anything was.
+pub fn unstage(target: &Path) {
+    // Best effort: a leftover is also removed by its name.
+    let _ = fs::remove_file(temporary_name(target));
+}
+
+/// Waits until all that was written to the file system of `folder` is on the disk: of many files
+/// at once, quicker than one by one.
+///
+/// # Errors
+/// As the file system says.
+pub fn sync_file_system(folder: &Path) -> io::Result<()> {
+    Ok(rustix::fs::syncfs(File::open(folder)?)?)
+}
+
+/// Adds to the end of a file, making it if there is none. With `durable` it is on the disk when
+/// this returns.
+///
+/// # Errors
+/// As the file system says; the end of the file may then be a part of `bytes`.
+pub fn append(target: &Path, bytes: &[u8], durable: bool) -> io::Result<()> {
+    let mut file = OpenOptions::new().create(true).append(true).open(target)?;
+    file.write_all(bytes)?;
+    if durable { file.sync_data() } else { Ok(()) }
 }
 
 fn temporary_name(target: &Path) -> PathBuf {
@@ -91,7 +88,11 @@ fn temporary_name(target: &Path) -> PathBuf {
 /// # Errors
 /// As the file system says; the target is then as it was.
 pub fn write(target: &Path, bytes: &[u8]) -> io::Result<()> {
-    Staged::write(target, bytes)?.commit()?;
+    let written = stage(target, bytes)?.sync_all().and_then(|()| put_in_place(target));
+    if written.is_err() {
+        unstage(target);
+    }
+    written?;
     sync_folder(target.parent().unwrap_or(Path::new(".")))
 }
 
@@ -284,11 +285,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_staged_but_not_committed_goes_away() {
+    fn what_is_staged_is_not_in_its_place_and_can_be_given_up() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("b.txt");
-        drop(Staged::write(&path, b"one").unwrap());
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        let path = folder.path().join("new/b.txt");
+        stage(&path, b"one").unwrap();
+        assert!(!path.exists());
+        unstage(&path);
+        assert_eq!(fs::read_dir(folder.path().join("new")).unwrap().count(), 0);
     }
 
     #[test]

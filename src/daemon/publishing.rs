@@ -17,8 +17,11 @@ use crate::{
     web::Metrics,
 };
 
-/// Rings within this are one.
+/// After each step, as long a rest as it took, but no longer than this: rings meanwhile are one.
 pub const PAUSE: Duration = Duration::from_millis(100);
+/// So many pages that only state a newer present are made at once, before whatever was committed
+/// meanwhile goes first.
+const SLICE: usize = 32;
 /// A lost ring costs no more than this.
 const POLL: Duration = Duration::from_secs(30);
 /// Pause after a failure, doubling up to [`POLL`].
@@ -88,6 +91,22 @@ impl Bench {
     /// If the store cannot be read or the site cannot be made or written; then
     /// [`Self::learn`] says when to try again.
     pub fn publish(&mut self, now: impl FnOnce() -> Timestamp) -> Result<Published, PublishingError> {
+        self.with_publisher(|publisher, reader| publisher.publish(reader, now()))
+    }
+
+    /// Goes a step towards that: publishes whatever changed, or else restates the present on a few
+    /// pages.
+    ///
+    /// # Errors
+    /// As [`Self::publish`].
+    pub fn advance(&mut self, now: impl FnOnce() -> Timestamp) -> Result<Published, PublishingError> {
+        self.with_publisher(|publisher, reader| publisher.advance(reader, now(), SLICE))
+    }
+
+    fn with_publisher(
+        &mut self,
+        act: impl FnOnce(&mut Publisher, &Reader) -> Result<Published, SiteError>,
+    ) -> Result<Published, PublishingError> {
         let mut unusable = None;
         if let Some(config) = &self.next {
             match Publisher::new(config) {
@@ -104,7 +123,7 @@ impl Bench {
                     }
                     none => none.insert(Store::reader(&self.store)?),
                 };
-                let published = publisher.publish(reader, now())?;
+                let published = act(publisher, reader)?;
                 // Between two publishes the store's log may be cut back.
                 reader.rest()?;
                 published
@@ -167,7 +186,7 @@ pub async fn run(mut task: Publishing) {
         let began = task.clock.elapsed();
         let (mut at_work, clock) = (bench, Arc::clone(&task.clock));
         let Ok((back, result)) = spawn_blocking(move || {
-            let result = at_work.publish(|| clock.wall());
+            let result = at_work.advance(|| clock.wall());
             (at_work, result)
         })
         .await
@@ -184,14 +203,21 @@ pub async fn run(mut task: Publishing) {
             continue;
         };
         bench = back;
+        let took = task.clock.elapsed().since(began);
+        let is_behind = result.as_ref().is_ok_and(|published| published.left > 0);
         if result.is_ok() {
-            task.metrics.published(task.clock.elapsed().since(began));
+            task.metrics.published(took);
         }
         let rest = bench.learn(result, task.clock.wall());
         if is_last {
             return;
         }
-        tokio::time::sleep(PAUSE).await;
+        let pause = took.min(PAUSE);
+        // Between two steps of a renewal whoever rings comes at once.
+        let rest = if is_behind { pause } else { rest };
+        if !is_behind {
+            tokio::time::sleep(pause).await;
+        }
         tokio::select! {
             () = tokio::time::sleep(rest) => {}
             _ = task.bell.changed() => {}

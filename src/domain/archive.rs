@@ -53,11 +53,29 @@ pub trait Archive {
     /// A counter that grows with every commit that could change a page.
     fn revision(&self) -> Result<u64, ArchiveError>;
 
+    /// What changed after `revision`; `None` if that cannot be told, and all must be read again.
+    fn changes(&self, revision: u64) -> Result<Option<Changes>, ArchiveError> {
+        let _ = revision;
+        Ok(None)
+    }
+
     /// A word that was made up once and is kept for ever, such as who mints the ids of feeds.
     fn minted(&self, name: &str) -> Result<Option<String>, ArchiveError> {
         let _ = name;
         Ok(None)
     }
+}
+
+/// What changed between two revisions.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Changes {
+    /// Services whose state or spans changed, as they are now: without a state, those that were
+    /// never judged.
+    pub services: Vec<(ServiceId, Option<ServiceNow>)>,
+    /// Incidents that are new or changed.
+    pub heads: Vec<Head>,
+    /// Events that are new or changed, each with its place in the order of recording, oldest first.
+    pub events: Vec<(u64, Event)>,
 }
 
 /// How a service is now.

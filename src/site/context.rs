@@ -56,6 +56,8 @@ pub struct Context {
     pub subscribe_form: bool,
     /// Services and groups, in order.
     pub rules: Rules,
+    /// The same services by id.
+    services: BTreeMap<ServiceId, Arc<Service>>,
     /// How services are called.
     pub names: Names,
     /// What the pages say.
@@ -98,6 +100,7 @@ impl Context {
         let mut context = Self {
             server_url: config.server.url.clone(),
             rules: config.rules.clone(),
+            services: config.rules.services.iter().map(|service| (service.id.clone(), Arc::clone(service))).collect(),
             key: Key::default(),
             site,
             subscribe_form,
@@ -153,7 +156,7 @@ impl Context {
     /// A service that is configured.
     #[must_use]
     pub fn service(&self, id: &ServiceId) -> Option<&Arc<Service>> {
-        self.rules.service(id)
+        self.services.get(id)
     }
 
     /// What feeds and the JSON API need.

@@ -1,10 +1,12 @@
 //! The manifest: which files of the output folder are ours, what each was made of, and what it
 //! holds. It lies in the output folder, so that the two can only be moved together.
 //!
-//! What is not in it was never ours, and is not touched.
+//! What is not in it was never ours, and is not touched. A change is a line at the end of a
+//! journal, so that its cost does not grow with the site; now and then the whole is written anew.
 
 use std::{
     collections::BTreeMap,
+    fmt::Write as _,
     io,
     path::{Path, PathBuf},
 };
@@ -16,14 +18,20 @@ use crate::fsio;
 
 /// The folder within the output that holds the manifest and the lock.
 pub const FOLDER: &str = ".watchbell";
-const HEADER: &str = "watchbell manifest 1";
+const HEADER: &str = "watchbell manifest 2";
 const MAX_BYTES: u64 = 1 << 30;
+/// A journal of fewer bytes is never worth writing the whole anew.
+const SHORT: usize = 256 * 1024;
+/// The length of a journal that cannot be added to: its end may be cut, or it lacks something.
+const UNSURE: usize = usize::MAX;
 
 /// One file that is ours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Entry {
-    /// What it was made of.
+    /// What it was made of, but for the present.
     pub key: Key,
+    /// As of when it states the present, in seconds.
+    pub slot: Option<i64>,
     /// When it must be made anew although its key is the same.
     pub until: Option<Timestamp>,
     /// What it holds.
@@ -35,18 +43,22 @@ pub struct Entry {
 }
 
 /// All files that are ours, by path within the output (with `/`).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Manifest {
-    /// The files.
-    pub files: BTreeMap<String, Entry>,
+    files: BTreeMap<Box<str>, Entry>,
+    /// Lines that the journal does not have yet.
+    news: String,
+    /// How long the journal is, and the rest.
+    journal: usize,
+    whole: usize,
 }
 
 fn path_of(output: &Path) -> PathBuf {
     output.join(FOLDER).join("manifest")
 }
 
-fn pending_of(output: &Path) -> PathBuf {
-    output.join(FOLDER).join("pending")
+fn journal_of(output: &Path) -> PathBuf {
+    output.join(FOLDER).join("journal")
 }
 
 /// Where the lock of an output folder lies.
@@ -68,67 +80,192 @@ impl Manifest {
             }
             other => other,
         };
-        let mut manifest = Self::parse(&read(&path_of(output))?);
-        for path in read(&pending_of(output))?.lines() {
-            if let Some(entry) = manifest.files.get_mut(path) {
-                entry.key = Key::default();
-                entry.hash = ContentHash::default();
-            }
+        let text = read(&path_of(output))?;
+        let mut manifest = Self::default();
+        if let Some(lines) = text.strip_prefix(HEADER) {
+            manifest.play(lines);
         }
+        let journal = read(&journal_of(output))?;
+        // The last line may have been cut.
+        manifest.play(journal.rsplit_once('\n').map_or("", |(whole, _)| whole));
+        (manifest.whole, manifest.journal) = (text.len(), if journal.is_empty() { 0 } else { UNSURE });
         Ok(manifest)
     }
 
-    fn parse(text: &str) -> Self {
-        let mut lines = text.lines();
-        if lines.next() != Some(HEADER) {
-            return Self::default();
+    fn play(&mut self, lines: &str) {
+        for line in lines.lines() {
+            if let Some(path) = line.strip_prefix(BEGUN) {
+                if let Some(entry) = self.files.get_mut(path) {
+                    (entry.key, entry.hash) = (Key::default(), ContentHash::default());
+                }
+            } else if let Some(path) = line.strip_prefix(GONE) {
+                self.files.remove(path);
+            } else if let Some((path, entry)) = parse_line(line) {
+                self.files.insert(path.into(), entry);
+            }
         }
-        Self { files: lines.filter_map(parse_line).collect() }
     }
 
-    fn text(&self) -> String {
-        use std::fmt::Write as _;
+    /// What is known of a file.
+    #[must_use]
+    pub fn get(&self, path: &str) -> Option<&Entry> {
+        self.files.get(path)
+    }
+
+    /// All files that are ours, in order of their paths.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Entry)> {
+        self.files.iter().map(|(path, entry)| (&**path, entry))
+    }
+
+    /// Takes down what a file is now.
+    pub fn put(&mut self, path: String, entry: Entry) {
+        if self.takes_news() {
+            write_line(&mut self.news, &path, &entry);
+        }
+        self.files.insert(path.into(), entry);
+    }
+
+    /// Forgets a file.
+    pub fn remove(&mut self, path: &str) {
+        if self.takes_news() {
+            let _ = writeln!(self.news, "{GONE}{path}");
+        }
+        self.files.remove(path);
+    }
+
+    /// Where much changes, the whole is written anew instead.
+    fn takes_news(&mut self) -> bool {
+        if self.news.len() > SHORT {
+            self.news.clear();
+            self.journal = UNSURE;
+        }
+        self.journal != UNSURE
+    }
+
+    /// How many files are ours.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.files.len()
+    }
+
+    /// Whether none is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
+    /// Forgets the files that are not as they should be.
+    pub fn retain(&mut self, is_right: impl Fn(&str, &Entry) -> bool) {
+        let before = self.files.len();
+        self.files.retain(|path, entry| is_right(path, entry));
+        if self.files.len() < before {
+            self.journal = UNSURE;
+        }
+    }
+
+    /// Marks the files that are no longer planned; gives those that were not marked yet.
+    pub fn leave(&mut self, is_leaving: impl Fn(&str) -> bool) -> Vec<String> {
+        let leaving = self.files.iter().filter(|(path, entry)| !entry.leaving && is_leaving(path));
+        let leaving: Vec<(String, Entry)> =
+            leaving.map(|(path, entry)| (path.to_string(), Entry { leaving: true, ..*entry })).collect();
+        for (path, entry) in &leaving {
+            self.put(path.clone(), *entry);
+        }
+        leaving.into_iter().map(|(path, _)| path).collect()
+    }
+
+    /// Writes down which files are about to be replaced, so that a crash in between is known. It is
+    /// on the disk when this returns.
+    ///
+    /// # Errors
+    /// As the file system says.
+    pub fn begin<'a>(&mut self, output: &Path, paths: impl Iterator<Item = &'a str>) -> io::Result<()> {
+        for path in paths {
+            let _ = writeln!(self.news, "{BEGUN}{path}");
+        }
+        if self.journal == UNSURE {
+            // Its end is not known to be whole.
+            return self.save(output);
+        }
+        self.write_news(output, true)
+    }
+
+    /// Writes down what changed. Should the machine fail before it is on the disk, those files count
+    /// as unknown, and nothing worse.
+    ///
+    /// # Errors
+    /// As the file system says.
+    pub fn note(&mut self, output: &Path) -> io::Result<()> {
+        if self.journal == UNSURE {
+            return self.save(output);
+        }
+        if self.news.is_empty() { Ok(()) } else { self.write_news(output, false) }
+    }
+
+    fn write_news(&mut self, output: &Path, durable: bool) -> io::Result<()> {
+        fsio::create_folder(&output.join(FOLDER))?;
+        // Whatever fails from here on, the journal may end within a line.
+        let length = std::mem::replace(&mut self.journal, UNSURE);
+        fsio::append(&journal_of(output), self.news.as_bytes(), durable)?;
+        self.journal = length + self.news.len();
+        self.news.clear();
+        Ok(())
+    }
+
+    /// Whether the journal has grown so long that it is time to [`Self::save`] the whole.
+    #[must_use]
+    pub fn is_long(&self) -> bool {
+        self.journal > SHORT.max(self.whole)
+    }
+
+    /// Writes the whole manifest, and begins a new journal with what was begun but not done.
+    ///
+    /// # Errors
+    /// As the file system says.
+    pub fn save(&mut self, output: &Path) -> io::Result<()> {
         let mut text = format!("{HEADER}\n");
         for (path, entry) in &self.files {
-            let until = entry.until.map_or_else(|| "-".to_owned(), |until| until.as_millisecond().to_string());
-            let leaving = if entry.leaving { "leaving" } else { "-" };
-            let hash = hex(&entry.hash);
-            let _ = writeln!(text, "{:016x} {hash} {} {until} {leaving} {path}", entry.key.0, entry.length);
+            write_line(&mut text, path, entry);
         }
-        text
-    }
-
-    /// Writes down which files are about to be replaced, so that a crash in between is known.
-    ///
-    /// # Errors
-    /// As the file system says.
-    pub fn begin<'a>(output: &Path, paths: impl Iterator<Item = &'a str>) -> io::Result<()> {
-        let text = paths.fold(String::new(), |text, path| text + path + "\n");
-        fsio::write(&pending_of(output), text.as_bytes())
-    }
-
-    /// Writes the manifest and forgets what was about to be replaced.
-    ///
-    /// # Errors
-    /// As the file system says.
-    pub fn save(&self, output: &Path) -> io::Result<()> {
-        fsio::write(&path_of(output), self.text().as_bytes())?;
-        fsio::remove(&pending_of(output), output)
+        fsio::write(&path_of(output), text.as_bytes())?;
+        fsio::remove(&journal_of(output), output)?;
+        (self.whole, self.journal) = (text.len(), 0);
+        self.news = self
+            .news
+            .lines()
+            .filter(|line| line.starts_with(BEGUN))
+            .fold(String::new(), |lines, line| lines + line + "\n");
+        if self.news.is_empty() { Ok(()) } else { self.write_news(output, true) }
     }
 }
 
-fn parse_line(line: &str) -> Option<(String, Entry)> {
-    let mut parts = line.splitn(6, ' ');
+/// How the line of a file begins that is about to be replaced,
+const BEGUN: &str = "? ";
+/// and of one that is gone.
+const GONE: &str = "- ";
+
+fn write_line(text: &mut String, path: &str, entry: &Entry) {
+    let number = |number: Option<i64>| number.map_or_else(|| "-".to_owned(), |number| number.to_string());
+    let (slot, until) = (number(entry.slot), number(entry.until.map(Timestamp::as_millisecond)));
+    let leaving = if entry.leaving { "leaving" } else { "-" };
+    let _ =
+        writeln!(text, "{:016x} {} {} {slot} {until} {leaving} {path}", entry.key.0, hex(&entry.hash), entry.length);
+}
+
+fn parse_line(line: &str) -> Option<(&str, Entry)> {
+    let mut parts = line.splitn(7, ' ');
     let key = Key(u64::from_str_radix(parts.next()?, 16).ok()?);
     let hash = unhex(parts.next()?)?;
     let length = parts.next()?.parse().ok()?;
-    let until = match parts.next()? {
-        "-" => None,
-        millis => Some(Timestamp::from_millisecond(millis.parse().ok()?).ok()?),
+    let number = |text: &str| if text == "-" { Some(None) } else { text.parse::<i64>().ok().map(Some) };
+    let slot = number(parts.next()?)?;
+    let until = match number(parts.next()?)? {
+        None => None,
+        Some(millis) => Some(Timestamp::from_millisecond(millis).ok()?),
     };
     let leaving = parts.next()? == "leaving";
     let path = parts.next().filter(|path| is_inside(path))?;
-    Some((path.to_owned(), Entry { key, until, hash, length, leaving }))
+    Some((path, Entry { key, slot, until, hash, length, leaving }))
 }
 
 /// Whether a path names a file within the output: no `..`, nothing absolute.
@@ -154,34 +291,75 @@ mod tests {
 
     fn entry(until: Option<i64>, leaving: bool) -> Entry {
         let until = until.map(|ms| Timestamp::from_millisecond(ms).unwrap());
-        Entry { key: Key(7), until, hash: content_hash(b"x"), length: 1, leaving }
+        Entry { key: Key(7), slot: Some(300), until, hash: content_hash(b"x"), length: 1, leaving }
+    }
+
+    fn manifest(paths: &[&str]) -> Manifest {
+        let mut manifest = Manifest::default();
+        for path in paths {
+            manifest.put((*path).to_owned(), entry(Some(5), false));
+        }
+        manifest
+    }
+
+    fn files(manifest: &Manifest) -> Vec<(&str, Entry)> {
+        manifest.iter().map(|(path, entry)| (path, *entry)).collect()
     }
 
     #[test]
-    fn a_manifest_reads_back() {
+    fn a_manifest_reads_back_whole_or_from_its_journal() {
         let folder = tempfile::tempdir().unwrap();
-        let files = [("a b/c.html".to_owned(), entry(Some(5), false)), ("z".to_owned(), entry(None, true))];
-        let manifest = Manifest { files: files.into_iter().collect() };
+        let mut manifest = manifest(&["a b/c.html", "gone", "z"]);
+        manifest.note(folder.path()).unwrap();
+        manifest.remove("gone");
+        manifest.put("z".to_owned(), entry(None, true));
+        manifest.note(folder.path()).unwrap();
+        let read = Manifest::load(folder.path()).unwrap();
+        assert_eq!(files(&read), [("a b/c.html", entry(Some(5), false)), ("z", entry(None, true))]);
         manifest.save(folder.path()).unwrap();
-        assert_eq!(Manifest::load(folder.path()).unwrap(), manifest);
+        assert_eq!(files(&Manifest::load(folder.path()).unwrap()), files(&manifest));
+        assert!(!journal_of(folder.path()).exists());
     }
 
     #[test]
-    fn a_crash_between_begin_and_save_makes_those_files_unknown() {
+    fn a_crash_between_begin_and_note_makes_those_files_unknown() {
         let folder = tempfile::tempdir().unwrap();
-        let files = ["a", "b"].map(|path| (path.to_owned(), entry(None, false)));
-        let manifest = Manifest { files: files.into_iter().collect() };
+        let mut manifest = manifest(&["a", "b"]);
         manifest.save(folder.path()).unwrap();
-        Manifest::begin(folder.path(), ["b"].into_iter()).unwrap();
+        manifest.begin(folder.path(), ["b"].into_iter()).unwrap();
         let loaded = Manifest::load(folder.path()).unwrap();
-        assert_eq!(loaded.files["a"], entry(None, false));
-        assert_eq!(loaded.files["b"].key, Key::default());
+        assert_eq!(loaded.get("a"), Some(&entry(Some(5), false)));
+        assert_eq!(loaded.get("b").unwrap().key, Key::default());
+        // Nor does writing the whole forget it.
+        manifest.begin(folder.path(), ["a"].into_iter()).unwrap();
+        let mut loaded = Manifest::load(folder.path()).unwrap();
+        loaded.begin(folder.path(), ["c"].into_iter()).unwrap();
+        let again = Manifest::load(folder.path()).unwrap();
+        assert_eq!(["a", "b"].map(|path| again.get(path).unwrap().key), [Key::default(); 2]);
+    }
+
+    #[test]
+    fn a_journal_that_was_cut_anywhere_is_read_up_to_there_and_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        manifest(&["a", "b"]).note(folder.path()).unwrap();
+        let journal = std::fs::read(journal_of(folder.path())).unwrap();
+        for length in 0..journal.len() {
+            let _ = std::fs::remove_file(path_of(folder.path()));
+            fsio::write(&journal_of(folder.path()), &journal[..length]).unwrap();
+            let mut manifest = Manifest::load(folder.path()).unwrap();
+            assert!(manifest.iter().all(|(path, _)| ["a", "b"].contains(&path)), "{length}");
+            manifest.put("c".to_owned(), entry(None, false));
+            manifest.note(folder.path()).unwrap();
+            assert_eq!(files(&Manifest::load(folder.path()).unwrap()), files(&manifest), "{length}");
+        }
     }
 
     #[test]
     fn a_broken_manifest_owns_nothing_and_none_reaches_outside() {
-        assert_eq!(Manifest::parse("watchbell manifest 0\nx"), Manifest::default());
-        let outside = Manifest { files: [("../x".to_owned(), entry(None, false))].into() };
-        assert_eq!(Manifest::parse(&outside.text()), Manifest::default());
+        let folder = tempfile::tempdir().unwrap();
+        manifest(&["../x"]).save(folder.path()).unwrap();
+        assert_eq!(files(&Manifest::load(folder.path()).unwrap()), []);
+        fsio::write(&path_of(folder.path()), b"watchbell manifest 0\nx").unwrap();
+        assert_eq!(files(&Manifest::load(folder.path()).unwrap()), []);
     }
 }

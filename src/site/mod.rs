@@ -12,7 +12,9 @@ pub mod chart;
 pub mod context;
 pub mod days;
 pub mod defaults;
+pub mod facts;
 pub mod feeds;
+pub mod heads;
 pub mod json;
 pub mod key;
 pub mod manifest;
@@ -26,5 +28,6 @@ pub mod snapshot;
 pub mod templates;
 pub mod view;
 pub mod words;
+mod work;
 
 pub use publisher::{AUTHORITY, Options, Published, Publisher, SiteError, authority};

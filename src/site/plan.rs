@@ -3,7 +3,7 @@
 //! Pure: facts in, a list out. A file whose key is the one of the last pass is not rendered again,
 //! so a key must cover everything that its file shows, and nothing that changes without need.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{collections::BTreeSet, sync::Arc};
 
 use jiff::{Timestamp, civil::Date};
 
@@ -11,9 +11,10 @@ use crate::domain::{IncidentId, ServiceId, archive::Head};
 
 use super::{
     context::Context,
+    facts::Touched,
     key::Key,
-    snapshot::{Facts, Pace, Snapshot},
-    view::history::{month_name, months},
+    snapshot::{Pace, Snapshot},
+    view::history::month_name,
 };
 
 /// When a file is put in its place: a page never points to what is not there yet, and programs
@@ -49,8 +50,8 @@ pub enum What {
     Alias(IncidentId),
     /// `history/`.
     History,
-    /// The n-th month of `history/`, newest first.
-    Month(usize),
+    /// A month of `history/`.
+    Month(Date),
     /// `subscribe/`.
     Subscribe,
     /// `uptime/`: how it is counted.
@@ -63,8 +64,8 @@ pub enum What {
     Sitemaps,
     /// The sitemap of what is not an incident.
     SitemapPages,
-    /// The sitemap of the n-th month.
-    SitemapMonth(usize),
+    /// The sitemap of a month.
+    SitemapMonth(Date),
     /// One of [`Context::assets`].
     Asset(&'static str),
     /// `updates.*` and `feed.json` of a service, or of all.
@@ -129,77 +130,105 @@ pub struct Planned {
     pub path: String,
     /// When it is put in place.
     pub order: Order,
-    /// What it is made of.
+    /// What it is made of, but for the present.
     pub key: Key,
+    /// As of when it states the present, in seconds; `None` if it states none.
+    pub slot: Option<i64>,
     /// What it is.
     pub what: What,
 }
 
-/// The key of all heads: of which incidents there are, and in which versions.
+/// The files of the site that have to be looked at, but the operator's own, in the order of
+/// publishing.
 #[must_use]
-pub fn heads_key(heads: &[Head]) -> Key {
-    heads.iter().fold(Key::default(), |key, head| key.and((head.id.as_str(), head.version, head.withdrawn)))
-}
-
-/// Every file of the site but the operator's own, in the order of publishing.
-#[must_use]
-pub fn plan(snapshot: &Snapshot<'_>) -> Vec<Planned> {
-    let Snapshot { context, facts, .. } = *snapshot;
-    let mut plan = Plan { files: Vec::with_capacity(facts.heads.len() * 2 + 100), key: context.key };
-    for name in context.assets.keys() {
-        let path = context.asset(name).to_owned();
-        plan.add(path, Order::Asset, Key::default(), What::Asset(name));
+pub fn plan(snapshot: &Snapshot<'_>, touched: &Touched) -> Vec<Planned> {
+    let mut plan = Plan::new(snapshot);
+    if touched.all {
+        plan.everything();
+    } else {
+        plan.touched(touched);
     }
-    plan.common(context);
-    let touched = by_service(facts);
-    let none = Touched::default();
-    for service in &context.rules.services {
-        let touched = touched.get(&service.id).unwrap_or(&none);
-        plan.service(snapshot, &service.id, touched);
-    }
-    for (id, touched) in touched.iter().filter(|(id, _)| context.service(id).is_none()) {
-        plan.retired(id, touched.key);
-    }
-    plan.incidents(snapshot);
-    plan.months(snapshot);
-    plan.whole(snapshot);
     let mut files = plan.files;
     files.sort_by_key(|file| file.order);
     files
 }
 
-/// What is known of a service from the heads of incidents.
-#[derive(Default)]
-struct Touched {
-    key: Key,
+/// Those files of a configured service that state the present.
+#[must_use]
+pub fn present(snapshot: &Snapshot<'_>, service: &ServiceId) -> Vec<Planned> {
+    let mut plan = Plan::new(snapshot);
+    plan.service_present(service);
+    plan.files
 }
 
-fn by_service(facts: &Facts) -> BTreeMap<ServiceId, Touched> {
-    let mut touched: BTreeMap<ServiceId, Touched> = BTreeMap::new();
-    for head in &facts.heads {
-        for service in &head.services {
-            let entry = touched.entry(service.clone()).or_default();
-            entry.key = entry.key.and((head.id.as_str(), head.version));
+struct Plan<'a> {
+    files: Vec<Planned>,
+    snapshot: &'a Snapshot<'a>,
+}
+
+impl<'a> Plan<'a> {
+    fn new(snapshot: &'a Snapshot<'a>) -> Self {
+        Self { files: Vec::new(), snapshot }
+    }
+
+    /// Whatever there is.
+    fn everything(&mut self) {
+        let Snapshot { context, facts, .. } = *self.snapshot;
+        for name in context.assets.keys() {
+            let path = context.asset(name).to_owned();
+            self.add(path, Order::Asset, Key::default(), What::Asset(name));
+        }
+        self.common();
+        for service in &context.rules.services {
+            self.service(&service.id);
+        }
+        let known: BTreeSet<&ServiceId> = facts.heads.services().chain(facts.services.keys()).collect();
+        for id in known.into_iter().filter(|id| context.service(id).is_none()) {
+            self.retired(id);
+        }
+        let services = services_key(self.snapshot);
+        for head in facts.heads.iter() {
+            self.incident(head, services);
+        }
+        for (month, _) in facts.heads.months() {
+            self.month(month);
+        }
+        self.whole(services);
+    }
+
+    /// Only what some facts concern.
+    fn touched(&mut self, touched: &Touched) {
+        let Snapshot { context, facts, .. } = *self.snapshot;
+        for id in &touched.services {
+            if context.service(id).is_some() { self.service(id) } else { self.retired(id) }
+        }
+        let services = services_key(self.snapshot);
+        // What is open says when anything on the site last changed.
+        let open = facts.heads.open().filter(|_| touched.whole);
+        let incidents: BTreeSet<&IncidentId> = touched.incidents.iter().chain(open).collect();
+        for head in incidents.into_iter().filter_map(|id| facts.heads.get(id)) {
+            self.incident(head, services);
+        }
+        for month in &touched.months {
+            self.month(*month);
+        }
+        if touched.whole {
+            self.whole(services);
         }
     }
-    for service in facts.services.keys() {
-        touched.entry(service.clone()).or_default();
-    }
-    touched
-}
 
-struct Plan {
-    files: Vec<Planned>,
-    key: Key,
-}
-
-impl Plan {
     fn add(&mut self, path: impl Into<String>, order: Order, inputs: Key, what: What) {
-        self.files.push(Planned { path: path.into(), order, key: self.key.and(inputs.0), what });
+        self.add_present(path, order, inputs, None, what);
+    }
+
+    fn add_present(&mut self, path: impl Into<String>, order: Order, inputs: Key, slot: Option<i64>, what: What) {
+        let key = self.snapshot.context.key.and(inputs.0);
+        self.files.push(Planned { path: path.into(), order, key, slot, what });
     }
 
     /// What no fact changes.
-    fn common(&mut self, context: &Context) {
+    fn common(&mut self) {
+        let context: &Context = self.snapshot.context;
         let none = Key::default();
         self.add("subscribe/index.html", Order::Page, none, What::Subscribe);
         self.add("uptime/index.html", Order::Page, none, What::Counted);
@@ -211,27 +240,38 @@ impl Plan {
         }
     }
 
-    fn service(&mut self, snapshot: &Snapshot<'_>, id: &ServiceId, touched: &Touched) {
-        let facts = snapshot.facts;
-        let spans = spans_key(facts, id);
+    fn service(&mut self, id: &ServiceId) {
+        let facts = self.snapshot.facts;
         let now = facts.services.get(id);
         let status = Key::of(now.map(|now| (now.status, now.since.as_millisecond())));
-        // What it needs is linked by name; whether that is in trouble is said on the first page.
-        let slot = snapshot.slot(snapshot.pace_of(id)).as_second();
-        let whole = touched.key.and((spans.0, status.0, slot));
-        let whole = whole.and(now.map(|now| (now.checks_up, now.checks_known)));
-        self.add(format!("services/{id}/index.html"), Order::Page, whole, What::Service(id.clone()));
-        self.feeds(id, touched.key);
-        self.add(format!("services/{id}/outages.csv"), Order::Feed, spans, What::Outages(id.clone()));
+        let heads = of_heads(facts.heads.of_service(id));
+        self.feeds(id, heads);
+        self.add(format!("services/{id}/outages.csv"), Order::Feed, facts.spans_key(id), What::Outages(id.clone()));
         let badge = |name: &str| format!("badge/{id}/{name}");
         let own = || Some(id.clone());
-        let uptime = spans.and((slot, snapshot.changed_at(id).map(Timestamp::as_millisecond)));
         self.add(badge("status.svg"), Order::Feed, status, What::Badge(own(), BadgeKind::Status));
         self.add(badge("shields.json"), Order::Feed, status, What::Badge(own(), BadgeKind::Shields));
-        self.add(badge("uptime-90d.svg"), Order::Feed, uptime, What::Badge(own(), BadgeKind::Uptime));
+        self.service_present(id);
     }
 
-    fn retired(&mut self, id: &ServiceId, touched: Key) {
+    fn service_present(&mut self, id: &ServiceId) {
+        let Snapshot { facts, .. } = *self.snapshot;
+        let now = facts.services.get(id);
+        let slot = self.snapshot.slot(self.snapshot.pace_of(id));
+        // What changed within the slot is stated as of then.
+        let changed_at = self.snapshot.changed_at(id).filter(|at| *at > slot).map(Timestamp::as_millisecond);
+        let spans = facts.spans_key(id).and(changed_at);
+        // What it needs is linked by name; whether that is in trouble is said on the first page.
+        let page = of_heads(facts.heads.of_service(id)).and(spans.0);
+        let page = page.and(now.map(|now| (now.status, now.since.as_millisecond(), now.checks_up, now.checks_known)));
+        let slot = Some(slot.as_second());
+        self.add_present(format!("services/{id}/index.html"), Order::Page, page, slot, What::Service(id.clone()));
+        let badge = What::Badge(Some(id.clone()), BadgeKind::Uptime);
+        self.add_present(format!("badge/{id}/uptime-90d.svg"), Order::Feed, spans, slot, badge);
+    }
+
+    fn retired(&mut self, id: &ServiceId) {
+        let touched = of_heads(self.snapshot.facts.heads.of_service(id));
         self.add(format!("services/{id}/index.html"), Order::Page, touched, What::Retired(id.clone()));
         self.feeds(id, touched);
         self.add(format!("services/{id}/outages.csv"), Order::Feed, touched, What::Outages(id.clone()));
@@ -244,88 +284,75 @@ impl Plan {
         }
     }
 
-    fn incidents(&mut self, snapshot: &Snapshot<'_>) {
-        let facts = snapshot.facts;
-        let slot = snapshot.slot(Pace::Live).as_second();
-        let present = snapshot.heads_key.and(services_key(snapshot).0).0;
-        // An id that an incident on the site has for itself is never an alias of another. What became
-        // part of another is off the site, and leads there.
-        let shown = || facts.heads.iter().filter(|head| !head.withdrawn);
-        let own: BTreeSet<&IncidentId> = shown().map(|head| &head.id).collect();
-        let led: BTreeSet<&IncidentId> = shown().flat_map(|head| &head.aliases).collect();
-        let mut aliases: BTreeSet<&IncidentId> = BTreeSet::new();
-        for head in &facts.heads {
-            let id = &head.id;
-            let mut key = Key::of((id.as_str(), head.version));
-            if head.status.is_open() {
-                key = key.and(slot);
+    fn incident(&mut self, head: &Head, services: Key) {
+        let heads = &self.snapshot.facts.heads;
+        let id = &head.id;
+        let key = Key::of((id.as_str(), head.version));
+        let page = format!("incidents/{id}/index.html");
+        if head.withdrawn {
+            // What became part of another leads there.
+            if !heads.is_led(id) {
+                self.add(page, Order::Page, Key::of("withdrawn"), What::Withdrawn);
             }
-            let page = format!("incidents/{id}/index.html");
-            if head.withdrawn {
-                if !led.contains(id) {
-                    self.add(page, Order::Page, Key::of("withdrawn"), What::Withdrawn);
-                }
-                continue;
-            }
-            self.add(page, Order::Page, key, What::Incident(id.clone()));
-            // While it is open its document says when anything on the site last changed.
-            let api = if head.status.is_open() { key.and(present) } else { key };
-            self.add(format!("api/v2/incidents/{id}.json"), Order::Json, api, What::ApiIncident(id.clone()));
-            for alias in head.aliases.iter().filter(|alias| !own.contains(alias)) {
-                if aliases.insert(alias) {
-                    let key = Key::of((id.as_str(), head.version, "alias"));
-                    self.add(format!("incidents/{alias}/index.html"), Order::Page, key, What::Alias(id.clone()));
-                }
-            }
+            return;
+        }
+        let slot = |pace| head.status.is_open().then(|| self.snapshot.slot(pace).as_second());
+        let (live, calm) = (slot(Pace::Live), slot(Pace::Calm));
+        self.add_present(page, Order::Page, key, live, What::Incident(id.clone()));
+        // While it is open its document says when anything on the site last changed.
+        let api = if head.status.is_open() { key.and((heads.key().0, services.0)) } else { key };
+        let path = format!("api/v2/incidents/{id}.json");
+        self.add_present(path, Order::Json, api, calm, What::ApiIncident(id.clone()));
+        for alias in head.aliases.iter().filter(|alias| heads.leads_to(alias, head)) {
+            let key = Key::of((id.as_str(), head.version, "alias"));
+            self.add(format!("incidents/{alias}/index.html"), Order::Page, key, What::Alias(id.clone()));
         }
     }
 
-    fn months(&mut self, snapshot: &Snapshot<'_>) {
-        let context = snapshot.context;
-        let months = months(&snapshot.facts.heads, context.zone());
-        let name = |n: Option<usize>| n.and_then(|n| months.get(n)).map(|(month, _)| month_name(*month));
-        let mut list = Key::default();
-        for (n, (month, heads)) in months.iter().enumerate() {
-            let versions = heads.iter().fold(Key::default(), |key, head| key.and((head.id.as_str(), head.version)));
-            let ids = heads.iter().fold(Key::default(), |key, head| key.and(head.id.as_str()));
-            let month = month_name(*month);
-            list = list.and((&month, heads.len()));
-            let key = versions.and((name(n.checked_sub(1)), name(Some(n + 1))));
-            self.add(format!("history/{month}/index.html"), Order::Page, key, What::Month(n));
-            if !context.site.noindex {
-                self.add(format!("sitemap-{month}.xml"), Order::Page, ids, What::SitemapMonth(n));
-            }
+    fn month(&mut self, month: Date) {
+        let Snapshot { context, facts, .. } = *self.snapshot;
+        let heads = facts.heads.of_month(month);
+        if heads.is_empty() {
+            return;
         }
-        self.add("history/index.html", Order::Page, list, What::History);
+        let neighbours = [facts.heads.month_after(month), facts.heads.month_before(month)];
+        let key = of_heads(heads).and(neighbours.map(|month| month.map(month_name)));
+        let ids = heads.iter().fold(Key::default(), |key, head| key.and(head.id.as_str()));
+        let name = month_name(month);
+        self.add(format!("history/{name}/index.html"), Order::Page, key, What::Month(month));
         if !context.site.noindex {
-            self.add("sitemap.xml", Order::Page, list, What::Sitemaps);
+            self.add(sitemap_name(month), Order::Page, ids, What::SitemapMonth(month));
         }
     }
 
     /// What shows all services, or all incidents.
-    fn whole(&mut self, snapshot: &Snapshot<'_>) {
-        let Snapshot { context, facts, heads_key, .. } = *snapshot;
+    fn whole(&mut self, services: Key) {
+        let Snapshot { context, facts, .. } = *self.snapshot;
+        let heads = facts.heads.key();
+        let months = |with: fn(usize) -> usize| {
+            let months = facts.heads.months();
+            months.fold(Key::default(), |key, (month, heads)| key.and((month_name(month), with(heads.len()))))
+        };
+        self.add("history/index.html", Order::Page, months(|count| count), What::History);
+        if !context.site.noindex {
+            self.add("sitemap.xml", Order::Page, months(|_| 0), What::Sitemaps);
+        }
         for (name, format) in UPDATES {
-            self.add(name, Order::Feed, heads_key, What::Updates(None, format));
+            self.add(name, Order::Feed, heads, What::Updates(None, format));
         }
-        self.add("history.rss", Order::Feed, heads_key, What::HistoryFeed(Format::Rss));
-        self.add("history.atom", Order::Feed, heads_key, What::HistoryFeed(Format::Atom));
-        let services = services_key(snapshot);
-        let mut spans = Key::default();
-        for service in &context.rules.services {
-            spans = spans.and(spans_key(facts, &service.id).0);
-        }
-        let slot = snapshot.slot(snapshot.pace()).as_second();
-        let present = heads_key.and((services.0, slot));
-        self.add("index.html", Order::Index, present.and(spans.0), What::Index);
-        for (name, kind) in [
-            ("status.svg", BadgeKind::Status),
-            ("shields.json", BadgeKind::Shields),
-            ("uptime-90d.svg", BadgeKind::Uptime),
-        ] {
-            let key = if kind == BadgeKind::Uptime { present.and(spans.0) } else { services };
-            self.add(format!("badge/overall/{name}"), Order::Feed, key, What::Badge(None, kind));
-        }
+        self.add("history.rss", Order::Feed, heads, What::HistoryFeed(Format::Rss));
+        self.add("history.atom", Order::Feed, heads, What::HistoryFeed(Format::Atom));
+        let rules = &context.rules.services;
+        let spans = rules.iter().fold(Key::default(), |key, service| key.and(facts.spans_key(&service.id).0));
+        let present = heads.and(services.0);
+        let slot = |pace| Some(self.snapshot.slot(pace).as_second());
+        let (own, calm) = (slot(self.snapshot.pace()), slot(Pace::Calm));
+        let all = present.and(spans.0);
+        self.add_present("index.html", Order::Index, all, own, What::Index);
+        let badge = |name: &str| format!("badge/overall/{name}");
+        self.add(badge("status.svg"), Order::Feed, services, What::Badge(None, BadgeKind::Status));
+        self.add(badge("shields.json"), Order::Feed, services, What::Badge(None, BadgeKind::Shields));
+        self.add_present(badge("uptime-90d.svg"), Order::Feed, all, own, What::Badge(None, BadgeKind::Uptime));
         for (name, document) in [
             ("summary", Document::Summary),
             ("status", Document::Status),
@@ -336,9 +363,14 @@ impl Plan {
             ("scheduled-maintenances/upcoming", Document::Maintenances),
             ("scheduled-maintenances/active", Document::Maintenances),
         ] {
-            self.add(format!("api/v2/{name}.json"), Order::Json, present, What::Api(document));
+            self.add_present(format!("api/v2/{name}.json"), Order::Json, present, calm, What::Api(document));
         }
     }
+}
+
+/// The key of some heads: which they are, in which versions.
+fn of_heads(heads: &[Arc<Head>]) -> Key {
+    heads.iter().fold(Key::default(), |key, head| key.and((head.id.as_str(), head.version, head.withdrawn)))
 }
 
 /// What is known of all services now.
@@ -351,12 +383,6 @@ fn services_key(snapshot: &Snapshot<'_>) -> Key {
 
 const UPDATES: [(&str, Format); 3] =
     [("updates.rss", Format::Rss), ("updates.atom", Format::Atom), ("feed.json", Format::Json)];
-
-fn spans_key(facts: &Facts, id: &ServiceId) -> Key {
-    facts.spans(id).iter().fold(Key::default(), |key, span| {
-        key.and((span.status, span.from.as_millisecond(), span.to.map(Timestamp::as_millisecond)))
-    })
-}
 
 /// The name of a month's sitemap.
 #[must_use]

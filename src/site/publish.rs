@@ -11,14 +11,16 @@ use std::{
     thread,
 };
 
-use crate::fsio::{self, Staged, TEMPORARY};
+use crate::fsio::{self, TEMPORARY};
 
-use super::manifest;
+use super::manifest::{self, Entry, Manifest};
 
 /// How many files are written and synced at once: a sync waits for the disk, not for us.
 const WRITERS: usize = 8;
 /// How many files are held in memory before they are staged.
 const BATCH: usize = 64;
+/// A pass of more files than this is synced as a whole: the file system is then busy with us anyway.
+const SYNCED_SINGLY: usize = 512;
 
 /// What could not be done, and to which file.
 #[derive(Debug, thiserror::Error)]
@@ -41,57 +43,101 @@ fn failed(path: &Path, doing: &'static str) -> impl FnOnce(io::Error) -> WriteEr
 #[derive(Debug)]
 pub struct Pass<'a> {
     output: &'a Path,
-    waiting: Vec<(PathBuf, Vec<u8>)>,
-    staged: Vec<Staged>,
-    folders: BTreeSet<PathBuf>,
+    /// Rendered, not yet staged.
+    waiting: Vec<(String, Vec<u8>)>,
+    /// Staged, in order.
+    staged: Vec<(String, Entry)>,
+    /// How many of them are in their place.
+    placed: usize,
+    /// Whether some are not on the disk yet.
+    unsynced: bool,
 }
 
 impl<'a> Pass<'a> {
     /// A pass over `output`.
     #[must_use]
     pub fn new(output: &'a Path) -> Self {
-        Self { output, waiting: Vec::new(), staged: Vec::new(), folders: BTreeSet::new() }
+        Self { output, waiting: Vec::new(), staged: Vec::new(), placed: 0, unsynced: false }
     }
 
-    /// Stages `bytes` for `path` (within the output, with `/`).
+    /// How many files were added.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.staged.len()
+    }
+
+    /// Whether none was.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.staged.is_empty()
+    }
+
+    /// Stages `bytes` for `path` (within the output, with `/`), of which the manifest will say
+    /// `entry`.
     ///
     /// # Errors
     /// If this file or one before it cannot be written.
-    pub fn add(&mut self, path: &str, bytes: Vec<u8>) -> Result<(), WriteError> {
-        let target = self.output.join(path);
-        // Folders that do not exist yet are made durable through the ones that hold them.
-        self.folders.extend(target.ancestors().skip(1).take_while(|f| f.starts_with(self.output)).map(Path::to_owned));
-        self.waiting.push((target, bytes));
+    pub fn add(&mut self, path: &str, entry: Entry, bytes: Vec<u8>) -> Result<(), WriteError> {
+        self.staged.push((path.to_owned(), entry));
+        self.waiting.push((path.to_owned(), bytes));
         if self.waiting.len() >= BATCH { self.flush() } else { Ok(()) }
     }
 
     fn flush(&mut self) -> Result<(), WriteError> {
         let waiting = std::mem::take(&mut self.waiting);
-        let staged = in_parallel(&waiting, |(target, bytes)| {
-            let stage = || {
-                let mut staged = Staged::write(target, bytes)?;
-                staged.sync()?;
-                Ok(staged)
-            };
-            stage().map_err(failed(target, "written"))
-        })?;
-        self.staged.extend(staged);
+        // Many files are synced all at once, before the first is put in its place.
+        let at_once = self.staged.len() > SYNCED_SINGLY;
+        self.unsynced |= at_once;
+        let stage = |(path, bytes): &(String, Vec<u8>)| {
+            let target = self.output.join(path);
+            let stage = || fsio::stage(&target, bytes).and_then(|file| if at_once { Ok(()) } else { file.sync_all() });
+            stage().map_err(failed(&target, "written"))
+        };
+        in_parallel(&waiting, stage)?;
         Ok(())
     }
 
-    /// Puts every file in its place, then makes that durable.
+    /// Puts every file in its place, makes that durable, and says so in the manifest.
     ///
     /// # Errors
     /// If a file cannot be replaced: those before it are new, the others old.
-    pub fn commit(mut self) -> Result<usize, WriteError> {
+    pub fn commit(mut self, manifest: &mut Manifest) -> Result<usize, WriteError> {
         self.flush()?;
-        let written = self.staged.len();
-        for staged in std::mem::take(&mut self.staged) {
-            staged.commit().map_err(failed(self.output, "brought up to date"))?;
+        if self.staged.is_empty() {
+            return Ok(0);
         }
-        let folders: Vec<PathBuf> = std::mem::take(&mut self.folders).into_iter().collect();
-        in_parallel(&folders, |folder| fsio::sync_folder(folder).map_err(failed(folder, "synced")))?;
+        let output = self.output;
+        let sync_all = || fsio::sync_file_system(output).map_err(failed(output, "synced"));
+        if self.unsynced {
+            sync_all()?;
+        }
+        manifest.begin(output, self.staged.iter().map(|(path, _)| path.as_str())).map_err(failed(output, "begun"))?;
+        for (path, _) in &self.staged {
+            fsio::put_in_place(&output.join(path)).map_err(failed(output, "brought up to date"))?;
+            self.placed += 1;
+        }
+        if self.unsynced {
+            sync_all()?;
+        } else {
+            // Folders that did not exist are made durable through the ones that hold them.
+            let targets = self.staged.iter().map(|(path, _)| Path::new(path));
+            let folders: BTreeSet<&Path> = targets.flat_map(|path| path.ancestors().skip(1)).collect();
+            let folders: Vec<PathBuf> = folders.into_iter().map(|folder| output.join(folder)).collect();
+            in_parallel(&folders, |folder| fsio::sync_folder(folder).map_err(failed(folder, "synced")))?;
+        }
+        let written = self.staged.len();
+        for (path, entry) in std::mem::take(&mut self.staged) {
+            manifest.put(path, entry);
+        }
         Ok(written)
+    }
+}
+
+impl Drop for Pass<'_> {
+    fn drop(&mut self) {
+        for (path, _) in self.staged.iter().skip(self.placed) {
+            fsio::unstage(&self.output.join(path));
+        }
     }
 }
 
@@ -196,12 +242,13 @@ mod tests {
         let output = tempfile::tempdir().unwrap();
         fsio::write(&output.path().join("a"), b"old").unwrap();
         let mut pass = Pass::new(output.path());
-        for n in 0..200 {
-            pass.add(&format!("x/{n}"), vec![b'x'; n]).unwrap();
+        for n in 0..700 {
+            pass.add(&format!("x/{n}"), Entry::default(), vec![b'x'; n]).unwrap();
         }
-        pass.add("a", b"new".to_vec()).unwrap();
+        pass.add("a", Entry::default(), b"new".to_vec()).unwrap();
         assert_eq!(fs::read(output.path().join("a")).unwrap(), b"old");
-        assert_eq!(pass.commit().unwrap(), 201);
+        assert!(!output.path().join("x/3").exists());
+        assert_eq!(pass.commit(&mut Manifest::default()).unwrap(), 701);
         assert_eq!(fs::read(output.path().join("a")).unwrap(), b"new");
         assert_eq!(fs::read(output.path().join("x/199")).unwrap().len(), 199);
         assert!(files(output.path()).unwrap().iter().all(|(path, _)| !is_temporary(path)));
@@ -212,7 +259,7 @@ mod tests {
         let output = tempfile::tempdir().unwrap();
         let mut pass = Pass::new(output.path());
         for n in 0..100 {
-            pass.add(&format!("{n}"), vec![]).unwrap();
+            pass.add(&format!("{n}"), Entry::default(), vec![]).unwrap();
         }
         drop(pass);
         assert!(files(output.path()).unwrap().is_empty());
@@ -223,9 +270,9 @@ mod tests {
         let output = tempfile::tempdir().unwrap();
         fsio::write(&output.path().join("a"), b"a file, no folder").unwrap();
         let mut pass = Pass::new(output.path());
-        pass.add("b", b"new".to_vec()).unwrap();
-        pass.add("a/b", b"new".to_vec()).unwrap();
-        let error = pass.commit().unwrap_err().to_string();
+        pass.add("b", Entry::default(), b"new".to_vec()).unwrap();
+        pass.add("a/b", Entry::default(), b"new".to_vec()).unwrap();
+        let error = pass.commit(&mut Manifest::default()).unwrap_err().to_string();
         assert!(error.contains("a/b could not be written"), "{error}");
         assert!(!output.path().join("b").exists());
     }

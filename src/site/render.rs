@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
-use jiff::Timestamp;
+use jiff::{Timestamp, civil::Date};
 use serde::Serialize;
 
-use crate::domain::{IncidentId, ServiceId, ServiceStatus, archive::Head, span::Tally};
+use crate::domain::{IncidentId, ServiceId, ServiceStatus, span::Tally};
 
 use super::{
     SiteError,
@@ -36,17 +36,16 @@ impl From<Vec<u8>> for Rendered {
     }
 }
 
-/// Renders files of one pass; what several of them need is made once.
+/// Renders files of one moment.
 pub struct Renderer<'a> {
     snapshot: &'a Snapshot<'a>,
-    months: Vec<(jiff::civil::Date, Vec<&'a Head>)>,
 }
 
 impl<'a> Renderer<'a> {
     /// A renderer for one moment.
     #[must_use]
     pub fn new(snapshot: &'a Snapshot<'a>) -> Self {
-        Self { snapshot, months: history::months(&snapshot.facts.heads, snapshot.context.zone()) }
+        Self { snapshot }
     }
 
     /// One file. `None`: there is nothing to it after all.
@@ -65,18 +64,15 @@ impl<'a> Renderer<'a> {
             What::Incident(id) => return self.incident(id),
             What::Withdrawn => self.page("gone.html", &incident::withdrawn(snapshot, folder(path)))?,
             What::Alias(id) => return self.alias(id, folder(path)),
-            What::History => self.page("history.html", &history::history(snapshot, &self.months))?,
-            What::Month(n) => match history::month(snapshot, &self.months, *n)? {
-                Some(month) => self.page("month.html", &month)?,
-                None => return Ok(None),
-            },
+            What::History => self.page("history.html", &history::history(snapshot))?,
+            What::Month(month) => self.page("month.html", &history::month(snapshot, *month)?)?,
             What::Subscribe => self.page("subscribe.html", &self.subscribe())?,
             What::Counted => self.page("uptime.html", &self.plain("uptime/", "counted.title", "uptime"))?,
             What::Missing => self.missing()?,
             What::Robots => self.robots().into(),
             What::Sitemaps => self.sitemaps().into(),
             What::SitemapPages => self.sitemap_pages().into(),
-            What::SitemapMonth(n) => self.sitemap_month(*n).into(),
+            What::SitemapMonth(month) => self.sitemap_month(*month).into(),
             What::Asset(name) => {
                 snapshot.context.assets.get(name).map(|asset| asset.bytes.clone()).unwrap_or_default().into()
             }
@@ -237,7 +233,7 @@ impl<'a> Renderer<'a> {
     }
 
     fn sitemaps(&self) -> Vec<u8> {
-        let names = self.months.iter().map(|(month, _)| sitemap_name(*month));
+        let names = self.snapshot.facts.heads.months().map(|(month, _)| sitemap_name(month));
         let all = ["sitemap-pages.xml".to_owned()].into_iter().chain(names);
         sitemap("sitemapindex", "sitemap", all.map(|name| self.snapshot.context.url(&name)))
     }
@@ -249,10 +245,10 @@ impl<'a> Renderer<'a> {
         sitemap("urlset", "url", fixed.into_iter().chain(services).map(|path| context.url(&path)))
     }
 
-    fn sitemap_month(&self, n: usize) -> Vec<u8> {
-        let context = self.snapshot.context;
-        let Some((month, heads)) = self.months.get(n) else { return Vec::new() };
-        let own = format!("history/{}/", history::month_name(*month));
+    fn sitemap_month(&self, month: Date) -> Vec<u8> {
+        let Snapshot { context, facts, .. } = *self.snapshot;
+        let heads = facts.heads.of_month(month);
+        let own = format!("history/{}/", history::month_name(month));
         let incidents = heads.iter().map(|head| format!("incidents/{}/", head.id));
         sitemap("urlset", "url", [own].into_iter().chain(incidents).map(|path| context.url(&path)))
     }

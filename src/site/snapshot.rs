@@ -1,22 +1,12 @@
-//! The facts that one pass of publishing is made of, read from the archive once and kept for as
-//! long as nothing changed.
-//!
-//! Nothing here grows with history but the list of heads: old incidents are read one at a time,
-//! when a page of theirs is made.
+//! One moment as pages see it: facts, the present, and a way to ask for what is older.
 
-use std::{
-    cell::RefCell,
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{cell::RefCell, collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::{Timestamp, ToSpan};
 
 use crate::domain::{
     IncidentId, ServiceId, ServiceStatus,
-    archive::{Archive, ArchiveError, Head, LatencyPoint, ServiceNow},
-    event::Event,
+    archive::{Archive, ArchiveError, Head, LatencyPoint},
     incident::Incident,
     service::Service,
     span::Span,
@@ -25,20 +15,15 @@ use crate::domain::{
 use super::{
     context::{Context, live_slot, next_live_slot, next_slot, slot},
     days::Days,
-    feeds::select,
-    key::Key,
+    facts::Facts,
 };
 
-/// So many days back uptime is shown.
-const SPAN_DAYS: i64 = 366;
-/// So many of the newest incidents are kept in memory, besides those that are open or in the news.
-const NEWEST: usize = 60;
 /// So many days of response times are drawn,
 pub const LATENCY_DAYS: i64 = 30;
 /// in buckets of so many hours.
 pub const LATENCY_HOURS: i64 = 4;
 
-/// A service counts as new for so many seconds: its uptime changes by the minute.
+/// A service counts as new for so many seconds: if it had trouble, its uptime changes by the minute.
 const NEW_S: i64 = 900;
 
 /// How often what a page says of the present is made anew.
@@ -59,83 +44,6 @@ pub struct Summary {
     pub worst: ServiceStatus,
 }
 
-/// Facts that stay as they are while the store's revision does.
-#[derive(Debug, Default)]
-pub struct Facts {
-    /// The store's revision.
-    pub revision: u64,
-    /// How each service is.
-    pub services: BTreeMap<ServiceId, ServiceNow>,
-    /// All incidents, newest start first.
-    pub heads: Vec<Head>,
-    /// The newest events, newest first.
-    pub events: Vec<Event>,
-    /// Those that are open, newest or in the news, whole.
-    pub incidents: BTreeMap<IncidentId, Incident>,
-    /// The last year's spans of each configured service.
-    pub spans: BTreeMap<ServiceId, Vec<Span>>,
-    /// Since when they reach back.
-    pub spans_from: Timestamp,
-}
-
-impl Facts {
-    /// Reads what is new since `before`, and takes over from it what did not change.
-    ///
-    /// # Errors
-    /// If the archive cannot be read.
-    pub fn read(archive: &dyn Archive, context: &Context, now: Timestamp, before: Self) -> Result<Self, ArchiveError> {
-        let revision = archive.revision()?;
-        let spans_from = slot(now).checked_sub((SPAN_DAYS * 24).hours()).unwrap_or(Timestamp::MIN);
-        // A year back moves on by itself; once a day is often enough to forget.
-        let is_recent = spans_from.as_second() - before.spans_from.as_second() < 86_400;
-        if revision == before.revision && is_recent && revision != 0 {
-            return Ok(before);
-        }
-        let services = archive.services()?.into_iter().map(|now| (now.service.clone(), now)).collect();
-        let heads = archive.heads()?;
-        let events = archive.events(None, None, select::MOST)?;
-        let mut known = before.incidents;
-        let mut incidents = BTreeMap::new();
-        let in_the_news: BTreeSet<&IncidentId> = events.iter().map(|event| &event.incident).collect();
-        for (n, head) in heads.iter().enumerate() {
-            if n >= NEWEST && !head.status.is_open() && !in_the_news.contains(&head.id) {
-                continue;
-            }
-            let incident = match known.remove(&head.id).filter(|incident| incident.version == head.version) {
-                Some(incident) => Some(incident),
-                None => archive.incident(&head.id)?,
-            };
-            incidents.extend(incident.map(|incident| (head.id.clone(), incident)));
-        }
-        let mut spans = BTreeMap::new();
-        for service in &context.rules.services {
-            spans.insert(service.id.clone(), archive.spans(&service.id, spans_from, Timestamp::MAX)?);
-        }
-        Ok(Self { revision, services, heads, events, incidents, spans, spans_from })
-    }
-
-    /// How a configured service is; one that was never judged is unknown.
-    #[must_use]
-    pub fn status(&self, service: &ServiceId) -> ServiceStatus {
-        self.services.get(service).map_or(ServiceStatus::Unknown, |now| now.status)
-    }
-
-    /// A service's spans.
-    #[must_use]
-    pub fn spans(&self, service: &ServiceId) -> &[Span] {
-        self.spans.get(service).map_or(&[], Vec::as_slice)
-    }
-
-    /// The incidents that are open and on the site, worst first, then newest.
-    #[must_use]
-    pub fn open(&self) -> Vec<&Incident> {
-        let mut open: Vec<&Incident> =
-            self.incidents.values().filter(|incident| incident.is_open() && !incident.withdrawn).collect();
-        open.sort_by(|a, b| (b.impact, b.started_at).cmp(&(a.impact, a.started_at)).then_with(|| a.id.cmp(&b.id)));
-        open
-    }
-}
-
 /// Response times, and until when they were read.
 type Drawn = (Timestamp, Arc<[LatencyPoint]>);
 
@@ -147,7 +55,6 @@ pub struct Memory {
 }
 
 /// Facts, the moment, and a way to ask for more.
-#[derive(Clone, Copy)]
 pub struct Snapshot<'a> {
     /// What pages are made of besides facts.
     pub context: &'a Context,
@@ -160,12 +67,37 @@ pub struct Snapshot<'a> {
     /// The present.
     pub now: Timestamp,
     /// The days of the bars.
-    pub days: &'a Days,
-    /// Of all incidents.
-    pub heads_key: Key,
+    pub days: Days,
+    /// The pace of what shows all services.
+    pace: Pace,
+    /// When something was last told of a service, newest events only.
+    told_at: BTreeMap<&'a ServiceId, Timestamp>,
 }
 
 impl<'a> Snapshot<'a> {
+    /// The moment `now`.
+    #[must_use]
+    pub fn new(
+        context: &'a Context,
+        facts: &'a Facts,
+        memory: &'a Memory,
+        archive: &'a dyn Archive,
+        now: Timestamp,
+    ) -> Self {
+        let days = Days::last(context.site.history_days, now, context.zone());
+        let mut told_at = BTreeMap::new();
+        for event in facts.events.iter().rev() {
+            told_at.extend(event.services.iter().map(|service| (service, event.recorded_at)));
+        }
+        let mut snapshot = Self { context, facts, memory, archive, now, days, pace: Pace::Calm, told_at };
+        let is_open = |id: &IncidentId| facts.heads.get(id).is_some_and(|head| !head.withdrawn);
+        let is_live = |service: &Arc<Service>| snapshot.pace_of(&service.id) == Pace::Live;
+        if facts.heads.open().any(is_open) || context.rules.services.iter().any(is_live) {
+            snapshot.pace = Pace::Live;
+        }
+        snapshot
+    }
+
     /// As of when the present is stated on a page whose facts last changed at `changed_at`.
     #[must_use]
     pub fn stated_at(&self, changed_at: Option<Timestamp>, pace: Pace) -> Timestamp {
@@ -182,27 +114,19 @@ impl<'a> Snapshot<'a> {
         }
     }
 
-    /// The pace of a service's page: live while it is in trouble, or new.
+    /// The pace of a service's page: live while it is in trouble, or new and was.
     #[must_use]
     pub fn pace_of(&self, service: &ServiceId) -> Pace {
-        let is_new = self
-            .facts
-            .spans(service)
-            .first()
-            .is_some_and(|span| self.now.as_second().saturating_sub(span.from.as_second()) < NEW_S);
+        let spans = self.facts.spans(service);
+        let is_young = |span: &Span| self.now.as_second().saturating_sub(span.from.as_second()) < NEW_S;
+        let is_new = spans.first().is_some_and(is_young) && spans.iter().any(|span| span.status.is_trouble());
         if is_new || self.facts.status(service).is_trouble() { Pace::Live } else { Pace::Calm }
     }
 
     /// The pace of what shows all services: that of the liveliest, or of an open incident.
     #[must_use]
     pub fn pace(&self) -> Pace {
-        let is_live = |service: &Arc<Service>| self.pace_of(&service.id) == Pace::Live;
-        let is_open = |incident: &Incident| incident.is_open() && !incident.withdrawn;
-        if self.facts.incidents.values().any(is_open) || self.context.rules.services.iter().any(is_live) {
-            Pace::Live
-        } else {
-            Pace::Calm
-        }
+        self.pace
     }
 
     /// When pages that state the present are to be made anew.
@@ -228,9 +152,8 @@ impl<'a> Snapshot<'a> {
     /// When the newest thing happened to a service, as far as is known.
     #[must_use]
     pub fn changed_at(&self, service: &ServiceId) -> Option<Timestamp> {
-        let told = self.facts.events.iter().find(|event| event.services.contains(service));
         let since = self.facts.services.get(service).map(|now| now.since);
-        since.max(told.map(|event| event.recorded_at))
+        since.max(self.told_at.get(service).copied())
     }
 
     /// An incident, whole.
@@ -290,8 +213,7 @@ impl<'a> Snapshot<'a> {
     }
 
     /// The heads of the incidents of a service that stand on the site, newest first.
-    pub fn heads_of(&self, service: &ServiceId) -> impl Iterator<Item = &'a Head> + use<'a> {
-        let service = service.clone();
-        self.facts.heads.iter().filter(move |head| !head.withdrawn && head.services.contains(&service))
+    pub fn heads_of(&self, service: &ServiceId) -> impl Iterator<Item = &'a Arc<Head>> + use<'a> {
+        self.facts.heads.of_service(service).iter().filter(|head| !head.withdrawn)
     }
 }

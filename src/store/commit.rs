@@ -9,7 +9,7 @@ use super::{
     spans,
 };
 use crate::{
-    domain::{archive::ServiceNow, event::Event, incident::Incident},
+    domain::{ServiceId, archive::ServiceNow, event::Event, incident::Incident},
     judge::{Row, Step},
 };
 
@@ -74,14 +74,22 @@ impl Store {
 }
 
 fn write_step(tx: &Connection, step: &Step) -> rusqlite::Result<()> {
+    let shows = !(step.incidents.is_empty()
+        && step.spans.is_empty()
+        && step.services.is_empty()
+        && step.events.is_empty()
+        && step.amended.is_empty());
+    let revision = if shows { bump_revision(tx)? } else { 0 };
     for incident in &step.incidents {
-        write_incident(tx, incident)?;
+        write_incident(tx, incident, revision)?;
     }
     for edit in &step.spans {
         spans::apply(tx, edit)?;
+        touch_service(tx, &edit.service, revision)?;
     }
     for now in &step.services {
         write_service(tx, now)?;
+        touch_service(tx, &now.service, revision)?;
     }
     for decision in &step.decisions {
         if let Some(incident) = &decision.incident {
@@ -93,31 +101,27 @@ fn write_step(tx: &Connection, step: &Step) -> rusqlite::Result<()> {
         }
     }
     for event in &step.events {
-        if insert_event(tx, event)? && event.notify {
+        if insert_event(tx, event, revision)? && event.notify {
             outbox::fan_out(tx, event)?;
         }
     }
     for event in &step.amended {
-        amend_event(tx, event)?;
+        amend_event(tx, event, revision)?;
     }
-    let shows = !(step.incidents.is_empty()
-        && step.spans.is_empty()
-        && step.services.is_empty()
-        && step.events.is_empty()
-        && step.amended.is_empty());
-    if shows { bump_revision(tx) } else { Ok(()) }
+    Ok(())
 }
 
-fn write_incident(tx: &Connection, incident: &Incident) -> rusqlite::Result<()> {
+fn write_incident(tx: &Connection, incident: &Incident, revision: i64) -> rusqlite::Result<()> {
     let services: Vec<_> = incident.affected.iter().map(|part| &part.service).collect();
     // An older version never replaces a newer one: a repeated commit must not undo a later one.
     tx.prepare_cached(
-        "INSERT INTO incident (id, v, version, aliases, status, impact, started_at, resolved_at, services, withdrawn, json)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+        "INSERT INTO incident
+             (id, v, version, aliases, status, impact, started_at, resolved_at, services, withdrawn, revision, json)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
          ON CONFLICT (id) DO UPDATE SET v = excluded.v, version = excluded.version, aliases = excluded.aliases,
              status = excluded.status, impact = excluded.impact, started_at = excluded.started_at,
              resolved_at = excluded.resolved_at, services = excluded.services, withdrawn = excluded.withdrawn,
-             json = excluded.json
+             revision = excluded.revision, json = excluded.json
          WHERE excluded.version >= incident.version",
     )?
     .execute((
@@ -131,8 +135,19 @@ fn write_incident(tx: &Connection, incident: &Incident) -> rusqlite::Result<()> 
         incident.resolved_at.map(At),
         json(&services)?,
         incident.withdrawn,
+        revision,
         json(incident)?,
     ))?;
+    Ok(())
+}
+
+/// Notes that something about a service changed.
+fn touch_service(tx: &Connection, service: &ServiceId, revision: i64) -> rusqlite::Result<()> {
+    tx.prepare_cached(
+        "INSERT INTO service (id, name, revision) VALUES (?1, ?1, ?2)
+         ON CONFLICT (id) DO UPDATE SET revision = excluded.revision",
+    )?
+    .execute((service.as_str(), revision))?;
     Ok(())
 }
 
@@ -156,11 +171,11 @@ fn write_service(tx: &Connection, now: &ServiceNow) -> rusqlite::Result<()> {
 }
 
 /// Writes a new event; `false` if it is known already.
-fn insert_event(tx: &Connection, event: &Event) -> rusqlite::Result<bool> {
+fn insert_event(tx: &Connection, event: &Event, revision: i64) -> rusqlite::Result<bool> {
     let inserted = tx
         .prepare_cached(
-            "INSERT INTO event (id, v, kind, incident, recorded_at, seals_at, json)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (id) DO NOTHING",
+            "INSERT INTO event (id, v, kind, incident, recorded_at, seals_at, revision, json)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (id) DO NOTHING",
         )?
         .execute((
             event.id.as_bytes(),
@@ -169,6 +184,7 @@ fn insert_event(tx: &Connection, event: &Event) -> rusqlite::Result<bool> {
             event.incident.as_str(),
             At(event.recorded_at),
             At(event.seals_at),
+            revision,
             json(event)?,
         ))?;
     if inserted > 0 {
@@ -189,16 +205,19 @@ fn write_event_services(tx: &Connection, event: &Event) -> rusqlite::Result<()> 
 }
 
 /// Gives an event that is not sealed yet its new content, and tells those whom it now concerns.
-fn amend_event(tx: &Connection, event: &Event) -> rusqlite::Result<()> {
-    if !insert_event(tx, event)? {
-        tx.prepare_cached("UPDATE event SET kind = ?2, recorded_at = ?3, seals_at = ?4, json = ?5 WHERE id = ?1")?
-            .execute((
-                event.id.as_bytes(),
-                event.kind.as_str(),
-                At(event.recorded_at),
-                At(event.seals_at),
-                json(event)?,
-            ))?;
+fn amend_event(tx: &Connection, event: &Event, revision: i64) -> rusqlite::Result<()> {
+    if !insert_event(tx, event, revision)? {
+        tx.prepare_cached(
+            "UPDATE event SET kind = ?2, recorded_at = ?3, seals_at = ?4, revision = ?5, json = ?6 WHERE id = ?1",
+        )?
+        .execute((
+            event.id.as_bytes(),
+            event.kind.as_str(),
+            At(event.recorded_at),
+            At(event.seals_at),
+            revision,
+            json(event)?,
+        ))?;
         tx.prepare_cached("DELETE FROM event_service WHERE seq = (SELECT seq FROM event WHERE id = ?1)")?
             .execute([event.id.as_bytes()])?;
         write_event_services(tx, event)?;

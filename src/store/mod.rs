@@ -177,7 +177,8 @@ impl Store {
                 let group = service.group.as_ref().map(crate::domain::GroupId::as_str);
                 insert.execute((service.id.as_str(), group, &service.name, position))?;
             }
-            bump_revision(tx)
+            bump_revision(tx)?;
+            Ok(())
         })
     }
 
@@ -229,10 +230,10 @@ fn suffixed(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Says that a page could look different now.
-fn bump_revision(tx: &Connection) -> rusqlite::Result<()> {
-    tx.prepare_cached("UPDATE meta SET value = value + 1 WHERE key = 'revision'")?.execute([])?;
-    Ok(())
+/// Says that a page could look different now; gives the new revision.
+fn bump_revision(tx: &Connection) -> rusqlite::Result<i64> {
+    tx.prepare_cached("UPDATE meta SET value = value + 1 WHERE key = 'revision' RETURNING value")?
+        .query_row([], |row| row.get(0))
 }
 
 /// The number of a service, known from now on if it was not.

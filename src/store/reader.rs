@@ -7,7 +7,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension, Row, types::ValueRef};
 
 use super::{
     Sample, StoreError,
@@ -21,7 +21,7 @@ use super::{
 use crate::{
     domain::{
         CheckKey, IncidentId, ServiceId,
-        archive::{Archive, ArchiveError, Head, LatencyPoint, ServiceNow},
+        archive::{Archive, ArchiveError, Changes, Head, LatencyPoint, ServiceNow},
         event::Event,
         incident::Incident,
         span::Span,
@@ -259,6 +259,37 @@ impl Archive for Reader {
             db.prepare_cached("SELECT value FROM meta WHERE key = 'revision'")?
                 .query_row([], |row| row.get(0))
                 .map(count)
+        })
+    }
+
+    fn changes(&self, revision: u64) -> Result<Option<Changes>, ArchiveError> {
+        let since = i64::try_from(revision).unwrap_or(i64::MAX);
+        self.answer(|db| {
+            let mut services = db.prepare_cached(
+                "SELECT coalesce(now.service, service.id), status, since_at, checks_up, checks_known, last_result_at
+                 FROM service LEFT JOIN service_now AS now ON now.service = service.id WHERE revision > ?1",
+            )?;
+            let service = |row: &Row<'_>| {
+                let id: Word<ServiceId> = row.get(0)?;
+                let is_judged = row.get_ref(1)? != ValueRef::Null;
+                Ok((id.0, if is_judged { Some(service_now(row)?) } else { None }))
+            };
+            let services = services.query_map([since], service)?.collect::<rusqlite::Result<_>>()?;
+            let mut heads = db.prepare_cached(
+                "SELECT id, aliases, version, status, impact, started_at, resolved_at, services, withdrawn
+                 FROM incident WHERE revision > ?1",
+            )?;
+            let heads = heads.query_map([since], head)?.collect::<rusqlite::Result<_>>()?;
+            let mut rows = db.prepare_cached("SELECT json, v, seq FROM event WHERE revision > ?1 ORDER BY seq")?;
+            let mut rows = rows.query([since])?;
+            let mut events = Vec::new();
+            while let Some(row) = rows.next()? {
+                match event(row)? {
+                    Some(event) => events.push((count(row.get(2)?), event)),
+                    None => self.skipped.set(self.skipped.get() + 1),
+                }
+            }
+            Ok(Some(Changes { services, heads, events }))
         })
     }
 

@@ -1,7 +1,7 @@
 //! A site's facts in memory: an archive that a test can change between two passes.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     collections::{BTreeMap, BTreeSet},
     path::Path,
     time::Duration,
@@ -12,7 +12,7 @@ use watchbell::{
     config::Config,
     domain::{
         EventId, IncidentId, IncidentStatus, ServiceId, ServiceStatus,
-        archive::{Archive, ArchiveError, Head, LatencyPoint, ServiceNow},
+        archive::{Archive, ArchiveError, Changes, Head, LatencyPoint, ServiceNow},
         event::{Event, EventKind, IncidentView},
         id::UpdateId,
         incident::{Affected, Fact, FactKind, Incident, Origin, Update},
@@ -44,6 +44,16 @@ pub struct Scene {
     pub revision: u64,
     /// How many incidents were read one by one.
     pub incidents_read: Cell<usize>,
+    /// What was there when its revision was asked for: to tell what changed since.
+    asked: RefCell<BTreeMap<u64, Then>>,
+}
+
+#[derive(Clone)]
+struct Then {
+    services: BTreeMap<ServiceId, ServiceNow>,
+    incidents: BTreeMap<IncidentId, Incident>,
+    spans: BTreeMap<ServiceId, Vec<Span>>,
+    events: usize,
 }
 
 pub fn config(folder: &Path, text: &str) -> Config {
@@ -75,6 +85,7 @@ impl Scene {
             latency: BTreeMap::new(),
             revision: 1,
             incidents_read: Cell::new(0),
+            asked: RefCell::default(),
         }
     }
 
@@ -261,7 +272,30 @@ impl Archive for Scene {
     }
 
     fn revision(&self) -> Result<u64, ArchiveError> {
+        let then = Then {
+            services: self.services.clone(),
+            incidents: self.incidents.clone(),
+            spans: self.spans.clone(),
+            events: self.events.len(),
+        };
+        self.asked.borrow_mut().insert(self.revision, then);
         Ok(self.revision)
+    }
+
+    fn changes(&self, revision: u64) -> Result<Option<Changes>, ArchiveError> {
+        let asked = self.asked.borrow();
+        let Some(then) = asked.get(&revision) else { return Ok(None) };
+        let services = self.spans.keys().chain(self.services.keys()).collect::<BTreeSet<_>>();
+        let services = services
+            .into_iter()
+            .filter(|&id| then.services.get(id) != self.services.get(id) || then.spans.get(id) != self.spans.get(id));
+        let incidents = self.incidents.iter().filter(|&(id, incident)| then.incidents.get(id) != Some(incident));
+        let events = (1..).zip(&self.events).skip(then.events);
+        Ok(Some(Changes {
+            services: services.map(|id| (id.clone(), self.services.get(id).cloned())).collect(),
+            heads: incidents.map(|(_, incident)| Head::from(incident)).collect(),
+            events: events.map(|(seq, event)| (seq, event.clone())).collect(),
+        }))
     }
 }
 

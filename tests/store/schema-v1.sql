@@ -24,9 +24,10 @@ CREATE TABLE service (
     id       TEXT NOT NULL UNIQUE,
     grp      TEXT,
     name     TEXT NOT NULL,
-    position INTEGER
+    position INTEGER,
+    revision INTEGER NOT NULL DEFAULT 0
 ) STRICT;
-INSERT INTO service VALUES(1,'api',NULL,'api',NULL);
+INSERT INTO service VALUES(1,'api',NULL,'api',NULL,1);
 CREATE TABLE service_now (
     service        TEXT PRIMARY KEY,
     status         TEXT NOT NULL,
@@ -56,9 +57,10 @@ CREATE TABLE incident (
     resolved_at INTEGER,
     services    TEXT NOT NULL,
     withdrawn   INTEGER NOT NULL,
+    revision    INTEGER NOT NULL,
     json        TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
-INSERT INTO incident VALUES('2026-11-21-api',1,1,'[]','investigating','critical',1795219210000,NULL,'["api"]',0,'{"id":"2026-11-21-api","version":1,"aliases":[],"origin":"automatic","title":null,"root":null,"status":"investigating","impact":"critical","impact_override":null,"started_at":"2026-11-21T00:00:10Z","noticed_at":"2026-11-21T00:00:20Z","resolved_at":null,"affected":[{"service":"api","status":"major_outage","worst":"major_outage","started_at":"2026-11-21T00:00:10Z","recovered_at":null,"earlier_ms":0,"cause":null,"seen_failing":true}],"updates":[],"facts":[],"postmortem":null,"auto_resolve":true,"withdrawn":false,"reopened":0}');
+INSERT INTO incident VALUES('2026-11-21-api',1,1,'[]','investigating','critical',1795219210000,NULL,'["api"]',0,1,'{"id":"2026-11-21-api","version":1,"aliases":[],"origin":"automatic","title":null,"root":null,"status":"investigating","impact":"critical","impact_override":null,"started_at":"2026-11-21T00:00:10Z","noticed_at":"2026-11-21T00:00:20Z","resolved_at":null,"affected":[{"service":"api","status":"major_outage","worst":"major_outage","started_at":"2026-11-21T00:00:10Z","recovered_at":null,"earlier_ms":0,"cause":null,"seen_failing":true}],"updates":[],"facts":[],"postmortem":null,"auto_resolve":true,"withdrawn":false,"reopened":0}');
 CREATE TABLE decision (
     no       INTEGER PRIMARY KEY,
     incident TEXT NOT NULL,
@@ -74,9 +76,10 @@ CREATE TABLE event (
     incident    TEXT NOT NULL,
     recorded_at INTEGER NOT NULL,
     seals_at    INTEGER NOT NULL,
+    revision    INTEGER NOT NULL,
     json        TEXT NOT NULL
 ) STRICT;
-INSERT INTO event VALUES(1,X'01a1fb67662074149414141414141414',1,'opened','2026-11-21-api',1795219220000,1795219230000,'{"id":"01a1fb67-6620-7414-9414-141414141414","kind":"opened","incident":"2026-11-21-api","at":"2026-11-21T00:00:20Z","recorded_at":"2026-11-21T00:00:20Z","seals_at":"2026-11-21T00:00:30Z","services":["api"],"notify":true,"view":{"title":null,"root":null,"status":"investigating","impact":"critical","started_at":"2026-11-21T00:00:10Z","resolved_at":null,"affected":[{"service":"api","status":"major_outage","worst":"major_outage","started_at":"2026-11-21T00:00:10Z","recovered_at":null,"earlier_ms":0,"cause":null,"seen_failing":true}]},"update":null}');
+INSERT INTO event VALUES(1,X'01a1fb67662074149414141414141414',1,'opened','2026-11-21-api',1795219220000,1795219230000,1,'{"id":"01a1fb67-6620-7414-9414-141414141414","kind":"opened","incident":"2026-11-21-api","at":"2026-11-21T00:00:20Z","recorded_at":"2026-11-21T00:00:20Z","seals_at":"2026-11-21T00:00:30Z","services":["api"],"notify":true,"view":{"title":null,"root":null,"status":"investigating","impact":"critical","started_at":"2026-11-21T00:00:10Z","resolved_at":null,"affected":[{"service":"api","status":"major_outage","worst":"major_outage","started_at":"2026-11-21T00:00:10Z","recovered_at":null,"earlier_ms":0,"cause":null,"seen_failing":true}]},"update":null}');
 CREATE TABLE event_service (
     service TEXT NOT NULL,
     seq     INTEGER NOT NULL REFERENCES event (seq) ON DELETE CASCADE,
@@ -177,11 +180,14 @@ INSERT INTO delivery VALUES(2,X'01a1fb67662077b1aaf311a440bb2cc0',X'01a1fb676620
 DELETE FROM sqlite_sequence;
 INSERT INTO sqlite_sequence VALUES('event',1);
 CREATE INDEX incident_started ON incident (started_at);
+CREATE INDEX incident_revision ON incident (revision);
 CREATE INDEX decision_incident ON decision (incident, at);
 CREATE INDEX event_recorded ON event (recorded_at);
+CREATE INDEX event_revision ON event (revision);
 CREATE INDEX event_incident ON event (incident, seq);
 CREATE INDEX event_service_seq ON event_service (seq);
 CREATE INDEX delivery_open ON delivery (state, not_before, event_seq) WHERE done_at IS NULL;
 CREATE INDEX delivery_lane ON delivery (subscriber, incident, event_seq);
+CREATE INDEX service_revision ON service (revision);
 CREATE INDEX delivery_done ON delivery (done_at) WHERE done_at IS NOT NULL;
 COMMIT;

@@ -4,7 +4,7 @@
 //! member `watchbell`: a service that nobody has looked at is `degraded_performance`, "No recent
 //! data". The indicator is that of the worst service, each capped by its `max_impact`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
@@ -186,8 +186,7 @@ impl<'a> Api<'a> {
 
     /// The id of the component that stands for a group: its own, unless a service has the same.
     fn group_component_id(&self, group: &crate::domain::GroupId) -> String {
-        let services: BTreeSet<&str> = self.rules.services.iter().map(|service| service.id.as_str()).collect();
-        if services.contains(group.as_str()) { format!("group:{group}") } else { group.to_string() }
+        if self.site.names.has(group.as_str()) { format!("group:{group}") } else { group.to_string() }
     }
 }
 

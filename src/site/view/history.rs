@@ -59,20 +59,6 @@ pub fn line(snapshot: &Snapshot<'_>, head: &Head) -> Result<Option<Line>, Archiv
     }))
 }
 
-/// The months that have incidents, newest first, with the heads of each, newest first.
-#[must_use]
-pub fn months<'a>(heads: &'a [Head], zone: &jiff::tz::TimeZone) -> Vec<(Date, Vec<&'a Head>)> {
-    let mut months: Vec<(Date, Vec<&Head>)> = Vec::new();
-    for head in heads.iter().filter(|head| !head.withdrawn) {
-        let month = days::month(days::date(head.started_at, zone));
-        match months.last_mut() {
-            Some((last, heads)) if *last == month => heads.push(head),
-            _ => months.push((month, vec![head])),
-        }
-    }
-    months
-}
-
 /// `2026-11`.
 #[must_use]
 pub fn month_name(month: Date) -> String {
@@ -101,16 +87,16 @@ struct MonthLink {
 
 /// The list of months.
 #[must_use]
-pub fn history(snapshot: &Snapshot<'_>, months: &[(Date, Vec<&Head>)]) -> History {
+pub fn history(snapshot: &Snapshot<'_>) -> History {
     let words = &snapshot.context.words;
     let title = words.text("history.title", &[]);
     let page =
         Page { path: "history/", title: &title, description: "", present: None, section: "history", service: None };
     let mut years: Vec<Year> = Vec::new();
-    for (month, heads) in months {
+    for (month, heads) in snapshot.facts.heads.months() {
         let year = month.year().to_string();
         let count = words.count("history.count", u64::try_from(heads.len()).unwrap_or(u64::MAX), &[]);
-        let link = MonthLink { name: words.month(*month), href: format!("{}/", month_name(*month)), count };
+        let link = MonthLink { name: words.month(month), href: format!("{}/", month_name(month)), count };
         match years.last_mut() {
             Some(last) if last.year == year => last.months.push(link),
             _ => years.push(Year { year, months: vec![link] }),
@@ -136,17 +122,18 @@ struct Day {
     incidents: Vec<Line>,
 }
 
-/// The `n`-th of `months`.
+/// The incidents of a month.
 ///
 /// # Errors
 /// If the archive cannot be read.
-pub fn month(snapshot: &Snapshot<'_>, months: &[(Date, Vec<&Head>)], n: usize) -> Result<Option<Month>, ArchiveError> {
+pub fn month(snapshot: &Snapshot<'_>, month: Date) -> Result<Month, ArchiveError> {
     let context = snapshot.context;
     let words = &context.words;
-    let Some((month, heads)) = months.get(n) else { return Ok(None) };
-    let name = words.month(*month);
+    let all = &snapshot.facts.heads;
+    let heads = all.of_month(month);
+    let name = words.month(month);
     let title = format!("{} · {name}", words.text("history.title", &[]));
-    let path = format!("history/{}/", month_name(*month));
+    let path = format!("history/{}/", month_name(month));
     let page = Page { path: &path, title: &title, description: "", present: None, section: "history", service: None };
     let mut listed: Vec<(Date, Day)> = Vec::new();
     for head in heads {
@@ -160,19 +147,18 @@ pub fn month(snapshot: &Snapshot<'_>, months: &[(Date, Vec<&Head>)], n: usize) -
             }
         }
     }
-    let neighbour = |key: &str, other: Option<&(Date, Vec<&Head>)>| {
-        other.map(|(month, _)| Link {
-            text: words.text(key, &[("month", &words.month(*month))]),
-            href: format!("../{}/", month_name(*month)),
+    let neighbour = |key: &str, other: Option<Date>| {
+        other.map(|month| Link {
+            text: words.text(key, &[("month", &words.month(month))]),
+            href: format!("../{}/", month_name(month)),
         })
     };
-    let newer = n.checked_sub(1).and_then(|newer| months.get(newer));
-    Ok(Some(Month {
+    Ok(Month {
         base: base(context, &page, snapshot.now),
         count: words.count("history.count", u64::try_from(heads.len()).unwrap_or(u64::MAX), &[]),
         name,
         days: listed.into_iter().map(|(_, day)| day).collect(),
-        newer: neighbour("history.newer", newer),
-        older: neighbour("history.older", months.get(n + 1)),
-    }))
+        newer: neighbour("history.newer", all.month_after(month)),
+        older: neighbour("history.older", all.month_before(month)),
+    })
 }

@@ -108,7 +108,7 @@ pub fn form(context: &Context) -> Option<Form> {
 /// # Errors
 /// If the archive cannot be read.
 pub fn index(snapshot: &Snapshot<'_>) -> Result<Index, ArchiveError> {
-    let Snapshot { context, facts, now, days, .. } = *snapshot;
+    let Snapshot { context, facts, now, .. } = *snapshot;
     let words = &context.words;
     let newest = facts.events.first().map(|event| event.recorded_at);
     let stated_at = snapshot.stated_at(newest.max(facts.services.values().map(|now| now.since).max()), snapshot.pace());
@@ -128,7 +128,7 @@ pub fn index(snapshot: &Snapshot<'_>) -> Result<Index, ArchiveError> {
         sentence,
         fine,
         incidents: facts.open().into_iter().map(|incident| card(snapshot, incident, stated_at)).collect(),
-        groups: groups(snapshot, days),
+        groups: groups(snapshot, &snapshot.days),
         days: context.site.history_days,
         calm: calm(snapshot, &past, stated_at),
         past: past.into_iter().map(|(_, day)| day).collect(),
@@ -284,9 +284,9 @@ fn day_words(snapshot: &Snapshot<'_>, date: jiff::civil::Date, tally: &Tally) ->
 fn past(snapshot: &Snapshot<'_>) -> Result<Vec<(jiff::civil::Date, PastDay)>, ArchiveError> {
     let context = snapshot.context;
     let oldest = snapshot.days.from();
-    let is_past = |head: &&Head| !head.withdrawn && !head.status.is_open() && head.started_at >= oldest;
+    let is_past = |head: &Head| !head.withdrawn && !head.status.is_open() && head.started_at >= oldest;
     let mut past: Vec<(jiff::civil::Date, PastDay)> = Vec::new();
-    for head in snapshot.facts.heads.iter().filter(is_past).take(LISTED) {
+    for head in snapshot.facts.heads.iter().filter(|head| is_past(head)).take(LISTED) {
         let Some(line) = super::history::line(snapshot, head)? else { continue };
         let date = days::date(head.started_at, context.zone());
         match past.last_mut() {

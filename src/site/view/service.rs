@@ -76,7 +76,8 @@ pub fn service(snapshot: &Snapshot<'_>, service: &Service) -> Result<ServicePage
     let context = snapshot.context;
     let (words, zone) = (&context.words, context.zone());
     let status = snapshot.facts.status(&service.id);
-    let stated_at = snapshot.stated_at(snapshot.changed_at(&service.id), snapshot.pace_of(&service.id));
+    let pace = snapshot.pace_of(&service.id);
+    let stated_at = snapshot.stated_at(snapshot.changed_at(&service.id), pace);
     let path = format!("services/{}/", service.id);
     let page = Page {
         path: &path,
@@ -89,7 +90,7 @@ pub fn service(snapshot: &Snapshot<'_>, service: &Service) -> Result<ServicePage
     let now = snapshot.facts.services.get(&service.id);
     let moment = |key: &str, at| words.text(key, &[("moment", &words.moment(at, zone))]);
     let link = |id: &ServiceId| Link { text: context.names.get(id).to_owned(), href: format!("../{id}/") };
-    let (bars, uptime) = index::bars(snapshot, service, snapshot.days, true, snapshot.pace_of(&service.id));
+    let (bars, uptime) = index::bars(snapshot, service, &snapshot.days, true, pace);
     let checks = match now {
         Some(now) if now.checks_known > 0 => {
             let up = words.digits(u64::from(now.checks_up));
@@ -99,7 +100,7 @@ pub fn service(snapshot: &Snapshot<'_>, service: &Service) -> Result<ServicePage
         _ => String::new(),
     };
     let spans = snapshot.facts.spans(&service.id);
-    let counted_until = snapshot.counted_until(&service.id, snapshot.pace_of(&service.id));
+    let counted_until = snapshot.counted_until(&service.id, pace);
     let windows = WINDOWS.map(|n| {
         let tally = days::window(spans, n, counted_until);
         let down = if tally.down_ms == 0 { String::new() } else { words.duration(tally.down_ms) };

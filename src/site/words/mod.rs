@@ -29,6 +29,12 @@ impl Names {
         rules.services.iter().map(|service| (service.id.clone(), service.name.clone())).collect()
     }
 
+    /// Whether a configured service has that id.
+    #[must_use]
+    pub fn has(&self, id: &str) -> bool {
+        self.0.contains_key(id)
+    }
+
     /// What `service` is called; its id if it is not configured.
     #[must_use]
     pub fn get<'a>(&'a self, service: &'a ServiceId) -> &'a str {

@@ -13,14 +13,17 @@ CREATE TABLE world (
 ) STRICT, WITHOUT ROWID;
 
 -- Every service that ever was. One that left the config has no position any more, but keeps its
--- name and its group: people may still follow it.
+-- name and its group: people may still follow it. `revision`, here and below, is that of the last
+-- change, so that whoever knows an earlier one reads no more than what is new.
 CREATE TABLE service (
     no       INTEGER PRIMARY KEY,
     id       TEXT NOT NULL UNIQUE,
     grp      TEXT,
     name     TEXT NOT NULL,
-    position INTEGER
+    position INTEGER,
+    revision INTEGER NOT NULL DEFAULT 0
 ) STRICT;
+CREATE INDEX service_revision ON service (revision);
 
 CREATE TABLE service_now (
     service        TEXT PRIMARY KEY,
@@ -52,9 +55,11 @@ CREATE TABLE incident (
     resolved_at INTEGER,
     services    TEXT NOT NULL,
     withdrawn   INTEGER NOT NULL,
+    revision    INTEGER NOT NULL,
     json        TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX incident_started ON incident (started_at);
+CREATE INDEX incident_revision ON incident (revision);
 
 CREATE TABLE decision (
     no       INTEGER PRIMARY KEY,
@@ -73,9 +78,11 @@ CREATE TABLE event (
     incident    TEXT NOT NULL,
     recorded_at INTEGER NOT NULL,
     seals_at    INTEGER NOT NULL,
+    revision    INTEGER NOT NULL,
     json        TEXT NOT NULL
 ) STRICT;
 CREATE INDEX event_recorded ON event (recorded_at);
+CREATE INDEX event_revision ON event (revision);
 CREATE INDEX event_incident ON event (incident, seq);
 
 CREATE TABLE event_service (
