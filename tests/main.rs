@@ -16,6 +16,7 @@
 mod configs;
 mod docs;
 mod e2e;
+mod faults;
 mod feeds;
 mod fuzz;
 mod kills;

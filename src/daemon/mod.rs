@@ -31,7 +31,7 @@ use crate::{
     judge::World,
     notes::Mark,
     notify::operator::Desk,
-    probe::Prober,
+    probe::{Prober, bounds},
     schedule::Schedule,
     site,
     store::{Store, StoreError},
@@ -58,6 +58,10 @@ const COMMITS_WAITING: usize = 64;
 /// After SIGTERM, whatever has not ended by then is left: it is in the store.
 const END_WITHIN: Duration = Duration::from_millis(4500);
 
+/// With fewer descriptors than this, store, site, mails, visitors and probes take them from each
+/// other, and something or other fails for ever.
+const FEWEST_DESCRIPTORS: u64 = 64;
+
 /// Why the daemon did not start, or ended by itself.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
@@ -67,6 +71,12 @@ pub enum DaemonError {
     /// What the store says of the past cannot be understood.
     #[error("the state in the store cannot be read: {0}")]
     World(#[from] crate::judge::RestoreError),
+    /// It would limp.
+    #[error(
+        "no more than {0} files may be open at once, and {FEWEST_DESCRIPTORS} are needed: raise the limit \
+         (`ulimit -n`, or `LimitNOFILE=` of the unit)"
+    )]
+    FewDescriptors(u64),
     /// The system refused something basic.
     #[error("{what}: {source}")]
     Io {
@@ -183,6 +193,10 @@ impl Parts {
 pub async fn run(options: Options) -> Result<(), DaemonError> {
     let Options { loaded, clock, shutdown, announce, signals } = options;
     let config = Arc::new(loaded.config);
+    let descriptors = bounds::descriptors();
+    if descriptors < FEWEST_DESCRIPTORS {
+        return Err(DaemonError::FewDescriptors(descriptors));
+    }
     let Opened { lock, store, world, note_files } = open(&config, &*clock)?;
     let prober = Prober::new(Arc::clone(&clock));
     let metrics = Arc::new(Metrics::new());

@@ -23,6 +23,23 @@ const PER_HOST: usize = 8;
 /// So many descriptors are wished for: two for each probe (its connection and its name lookup).
 const DESCRIPTORS: u64 = 16_384;
 
+/// How many descriptors this process may have open: its limit is raised as far as is allowed, within
+/// reason.
+#[must_use]
+pub fn descriptors() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let most = limit.maximum.unwrap_or(u64::MAX);
+    if let Some(current) = limit.current
+        && current < DESCRIPTORS.min(most)
+    {
+        let mut wished = limit;
+        wished.current = Some(DESCRIPTORS.min(most));
+        // Fewer slots are no reason not to run.
+        let _ = setrlimit(Resource::Nofile, wished);
+    }
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
 /// The slots that probes run in. Cheap to clone; clones share them.
 #[derive(Clone)]
 pub struct Bounds {
@@ -77,21 +94,10 @@ impl Bounds {
         Self { shared: Arc::new(Mutex::new(state)) }
     }
 
-    /// As many slots as this process can have: raises its limit of open descriptors as far as it
-    /// is allowed to, within reason, and takes half of it.
+    /// As many slots as this process can have: half of its descriptors.
     #[must_use]
     pub fn of_process() -> Self {
-        let limit = getrlimit(Resource::Nofile);
-        let most = limit.maximum.unwrap_or(u64::MAX);
-        if let Some(current) = limit.current
-            && current < DESCRIPTORS.min(most)
-        {
-            let mut wished = limit;
-            wished.current = Some(DESCRIPTORS.min(most));
-            // Fewer slots are no reason not to run.
-            let _ = setrlimit(Resource::Nofile, wished);
-        }
-        let now = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        let now = descriptors();
         Self::new(usize::try_from(now / 2).unwrap_or(MOST).min(MOST))
     }
 

@@ -101,11 +101,17 @@ impl Daemon {
     }
 
     fn spawn_with(folder: &Path, args: &[&str], environment: &[(&str, &OsStr)]) -> Self {
+        Self::spawn_under(folder, &[], args, environment)
+    }
+
+    /// As [`Daemon::spawn`], by way of another program, which becomes it: `prlimit --nofile=64`.
+    pub fn spawn_under(folder: &Path, under: &[&str], args: &[&str], environment: &[(&str, &OsStr)]) -> Self {
         let log = folder.join("log.txt");
         let file = fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
-        let child = Command::new(WATCHBELL)
+        let mut words = under.iter().copied().chain([WATCHBELL]).chain(args.iter().copied());
+        let child = Command::new(words.next().unwrap())
             .current_dir(folder)
-            .args(args)
+            .args(words)
             .env_remove("RUST_LOG")
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
@@ -125,6 +131,13 @@ impl Daemon {
     /// What ends it, for others.
     pub fn killer(&self) -> Killer {
         self.child.clone()
+    }
+
+    /// What the system says of its memory, in KiB: `VmHWM` is the most that it ever had.
+    pub fn memory(&self, what: &str) -> usize {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id)).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(what)?.strip_prefix(':')).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
     /// SIGKILL.

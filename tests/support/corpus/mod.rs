@@ -31,6 +31,9 @@ pub const WORD: &str = "Leviathan";
 /// Between two bytes of a server that is in no hurry.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// A flood that was drunk so far is no longer as fast as it can be.
+const ENOUGH: usize = 8 << 20;
+
 /// One thing that a server does.
 #[derive(Clone, Debug)]
 pub enum Does {
@@ -226,7 +229,10 @@ async fn act<S: AsyncRead + AsyncWrite + Unpin>(
             }
             Does::Floods(words) => {
                 while stream.write_all(words).await.is_ok() {
-                    taken.fetch_add(words.len(), Ordering::SeqCst);
+                    if taken.fetch_add(words.len(), Ordering::SeqCst) > ENOUGH {
+                        // The point is made, and others want to make theirs.
+                        tokio::time::sleep(PAUSE).await;
+                    }
                 }
             }
             Does::Drips(words) => {

@@ -31,7 +31,7 @@ pub fn silent_and_slow() -> Vec<Hostile> {
         stops("stops before the last chunk", chunked("2\r\nab\r\n"), Down(Timeout)),
         stops("stops before the end of the last chunk", chunked("0\r\n"), Down(Timeout)),
         stops("a body without length that never ends", good("", WORD), Down(Timeout)),
-        spells("spells out its status line", &good("", WORD)),
+        spells("spells out its status line", &begun(&WORD.repeat(99))),
         Hostile::new(
             "spells out a header",
             [Does::Hears, Does::Says(begun("")), Does::Spells(format!("X-Slow: {}", WORD.repeat(99)).into_bytes())],
