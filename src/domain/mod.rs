@@ -8,6 +8,7 @@ pub mod diagnostic;
 pub mod event;
 pub mod id;
 pub mod incident;
+pub mod maintenance;
 pub mod note;
 pub mod outcome;
 pub mod service;

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 use super::{Priority, Reason, Request, check::CheckState, time, turn::Turn, world::Kin};
 use crate::domain::{
-    CheckKey, ServiceId,
+    CheckKey, ServiceId, ServiceStatus,
     service::{Cadence, Check, Probe, Service},
 };
 
@@ -159,6 +159,10 @@ impl Turn<'_> {
         self.say(key, from, Some(super::Verdict::Down));
         self.judge(&key.service, from);
         self.decide(&key.service, Some(key), Reason::Down { probes });
+        let status = self.world.services.get(&key.service).and_then(|state| state.record.now());
+        if status.is_some_and(|(status, _)| status == ServiceStatus::UnderMaintenance) {
+            self.decide(&key.service, Some(key), Reason::Planned);
+        }
         self.ask_relatives(key, check);
     }
 }

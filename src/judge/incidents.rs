@@ -35,6 +35,13 @@ impl Turn<'_> {
             for id in suffering {
                 self.change(&id, service, began_at.max(clear_from), status);
             }
+        } else if status == ServiceStatus::UnderMaintenance {
+            // What was broken before the work began is back when it is, not when the work ends.
+            if let Some(since) = self.well_since(service).filter(|_| !self.is_lost_while_down(service)) {
+                for id in self.world.suffering(service) {
+                    self.recover(&id, service, since);
+                }
+            }
         } else if status == ServiceStatus::Operational {
             if before != ServiceStatus::Operational {
                 state.clear_from = Some(since);

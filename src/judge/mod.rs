@@ -18,6 +18,7 @@ mod incidents;
 mod merge;
 mod notes;
 mod operator;
+mod planned;
 mod service;
 #[cfg(test)]
 mod stories;
@@ -40,8 +41,8 @@ pub use check::Verdict;
 pub use world::{RestoreError, Row, World};
 
 use crate::domain::{
-    CheckKey, IncidentId, ServiceId, archive::ServiceNow, event::Event, incident::Incident, note::Note,
-    outcome::Outcome, service::Rules, span::SpanEdit,
+    CheckKey, IncidentId, ServiceId, archive::ServiceNow, event::Event, incident::Incident, maintenance::Window,
+    note::Note, outcome::Outcome, service::Rules, span::SpanEdit,
 };
 
 /// What the judge is given.
@@ -56,6 +57,8 @@ pub enum Input {
     },
     /// A note is new, or its content changed.
     Note(Box<Note>),
+    /// Planned work is new, or was changed.
+    Maintenance(Box<Window>),
     /// The rules were loaded anew: the first input after a start or reload.
     Rules,
     /// The process or the machine stood still, or the clock jumped.
@@ -198,6 +201,8 @@ pub enum Reason {
         /// The service in question.
         ancestor: ServiceId,
     },
+    /// It fails, but work on it is planned.
+    Planned,
     /// The result says nothing about the target.
     NotCounted,
 }
@@ -227,6 +232,7 @@ impl fmt::Display for Reason {
             Self::NoRecentData => f.write_str("nobody has looked for too long"),
             Self::NoLongerMonitored => f.write_str("no longer in the config"),
             Self::WaitsForAncestor { ancestor } => write!(f, "waits: {ancestor}, which it needs, is in question"),
+            Self::Planned => f.write_str("opens nothing: planned work goes on"),
             Self::NotCounted => f.write_str("not counted: the result says nothing about the target"),
         }
     }

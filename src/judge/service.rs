@@ -96,7 +96,7 @@ impl Turn<'_> {
             }
             state.checks_in_trouble = checks.is_trouble();
         }
-        let edit = state.record.rebuild(id, from);
+        let edit = state.record.rebuild(id, from, self.at);
         self.world.touch_service(id);
         self.step.spans.extend(edit);
         self.show(id);

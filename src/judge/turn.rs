@@ -47,6 +47,7 @@ impl<'a> Turn<'a> {
         match input {
             Input::Outcome { check, outcome } => self.outcome(&check, &outcome),
             Input::Note(note) => self.note(*note),
+            Input::Maintenance(window) => self.window(*window),
             Input::Rules => self.load_rules(),
             Input::Suspended => self.suspended(),
             Input::Tick => {}
@@ -208,8 +209,11 @@ impl<'a> Turn<'a> {
         self.decide(&key.service, Some(key), Reason::NoRecentData);
     }
 
-    /// What follows from time alone.
+    /// What follows from time alone. That nobody knows any more, and that work begins or ends, comes
+    /// first: the rest follows from it.
     fn let_time_pass(&mut self) {
+        self.lose_sight_of_stale();
+        self.follow_plan();
         let due = self.world.live().filter(|case| case.publish_at().is_some_and(|at| at <= self.at));
         let due: Vec<IncidentId> = due.map(|case| case.incident.id.clone()).collect();
         for id in &due {
@@ -228,6 +232,10 @@ impl<'a> Turn<'a> {
         if self.world.wait_ends_at().is_some_and(|until| until <= self.at) {
             self.release_all();
         }
+    }
+
+    /// Checks of which nobody has heard for too long.
+    fn lose_sight_of_stale(&mut self) {
         if self.world.scratch.fresh_until.is_none_or(|until| self.at < until) {
             return;
         }
@@ -263,6 +271,7 @@ impl<'a> Turn<'a> {
             self.world.touch_check(key);
         }
         self.world.forget_falls();
+        self.look_ahead();
     }
 
     /// Meets a check for the first time.
@@ -311,6 +320,7 @@ impl<'a> Turn<'a> {
             self.drop_service(id);
         }
         self.world.scratch.fresh_until = self.world.checks.values().filter_map(CheckState::stale_at).min();
+        self.plan_work();
         self.reapply_notes();
         self.release_all();
     }

@@ -96,6 +96,15 @@ impl Claim {
     }
 }
 
+/// Planned work on a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) struct Planned {
+    /// Since when.
+    pub from: Timestamp,
+    /// Until when.
+    pub to: Timestamp,
+}
+
 /// All that a service's record follows from, and the record.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
@@ -105,6 +114,9 @@ pub(super) struct Record {
     pub checks: BTreeMap<CheckId, Timeline<Option<Verdict>>>,
     /// What notes say.
     pub claims: Vec<Claim>,
+    /// Planned work.
+    #[serde(default)]
+    pub planned: Vec<Planned>,
     /// What follows.
     pub spans: Timeline<ServiceStatus>,
     /// Nothing before this can be derived any more.
@@ -116,6 +128,10 @@ impl Record {
     /// How the service was at `at`; `None` before anything is known.
     fn status_at(&self, at: Timestamp) -> Option<ServiceStatus> {
         let base = self.base.at(at)?;
+        let is_planned = self.planned.iter().any(|it| it.from <= at && at < it.to);
+        if is_planned && base != Base::Gone {
+            return Some(ServiceStatus::UnderMaintenance);
+        }
         let worst = |forced: bool| {
             let claims = self.claims.iter().filter(|claim| claim.holds(at) && (claim.is_override || !forced));
             claims.map(|claim| claim.status).max()
@@ -134,14 +150,17 @@ impl Record {
         }
     }
 
-    /// Derives the record anew from `from` on; the edit, if anything came out differently.
-    pub fn rebuild(&mut self, service: &ServiceId, from: Timestamp) -> Option<SpanEdit> {
+    /// Derives the record anew from `from` on; the edit, if anything came out differently. What is
+    /// planned for later than `now` is not recorded yet.
+    pub fn rebuild(&mut self, service: &ServiceId, from: Timestamp, now: Timestamp) -> Option<SpanEdit> {
         let born = self.base.points().first()?.0;
         let from = from.max(born).max(self.trimmed_at.unwrap_or(born));
         let mut times = vec![from];
         times.extend(self.base.points().iter().map(|(at, _)| *at));
         times.extend(self.checks.values().flat_map(Timeline::points).map(|(at, _)| *at));
         times.extend(self.claims.iter().flat_map(|claim| [Some(claim.from), claim.to]).flatten());
+        let edges = self.planned.iter().flat_map(|it| [it.from, it.to]);
+        times.extend(edges.filter(|at| *at <= now));
         times.retain(|at| *at >= from);
         times.sort_unstable();
         times.dedup();

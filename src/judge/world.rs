@@ -13,6 +13,7 @@ use crate::domain::{
     CheckId, CheckKey, EventId, GroupId, IncidentId, ServiceId,
     id::UpdateId,
     incident::Incident,
+    maintenance::{MaintenanceId, Window},
     note::Note,
     service::{Rules, Service},
 };
@@ -28,6 +29,8 @@ pub struct World {
     /// Every incident there ever was: a note may still speak of it, and its id is never given twice.
     pub(super) cases: BTreeMap<IncidentId, Case>,
     pub(super) notes: BTreeMap<IncidentId, NoteState>,
+    /// Planned work.
+    pub(super) windows: BTreeMap<MaintenanceId, Window>,
     pub(super) scratch: Scratch,
 }
 
@@ -38,6 +41,9 @@ pub(super) struct Head {
     minted: u64,
     /// When the last event was recorded: the order of feeds never runs backwards.
     pub recorded_at: Option<Timestamp>,
+    /// When planned work next begins or ends.
+    #[serde(default)]
+    pub planned_at: Option<Timestamp>,
 }
 
 /// What follows from the rest, kept for speed. Never part of what a world is.
@@ -112,7 +118,7 @@ impl Kin {
 /// One row of the world as the store keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// `check:api/health`, `service:api`, `incident:ID`, `note:ID` or `world`.
+    /// `check:api/health`, `service:api`, `incident:ID`, `note:ID`, `maintenance:ID` or `world`.
     pub key: String,
     /// Its content; `None`: it is gone.
     pub json: Option<String>,
@@ -135,6 +141,7 @@ enum RowKey {
     Service(ServiceId),
     Incident(IncidentId),
     Note(IncidentId),
+    Window(MaintenanceId),
 }
 
 impl std::fmt::Display for RowKey {
@@ -145,6 +152,7 @@ impl std::fmt::Display for RowKey {
             Self::Service(id) => write!(f, "service:{id}"),
             Self::Incident(id) => write!(f, "incident:{id}"),
             Self::Note(id) => write!(f, "note:{id}"),
+            Self::Window(id) => write!(f, "maintenance:{id}"),
         }
     }
 }
@@ -210,6 +218,10 @@ impl World {
                     let id = IncidentId::new(name).map_err(|e| bad(e.to_string()))?;
                     world.notes.insert(id, parse(&key, &json)?);
                 }
+                "maintenance" => {
+                    let id = MaintenanceId::new(name).ok_or_else(|| bad("no name".to_owned()))?;
+                    world.windows.insert(id, parse(&key, &json)?);
+                }
                 _ => {}
             }
         }
@@ -235,6 +247,7 @@ impl World {
         let cases = self.cases.keys().cloned().map(RowKey::Incident);
         let notes = self.notes.keys().cloned().map(RowKey::Note);
         let keys = [RowKey::Head].into_iter().chain(checks).chain(services).chain(cases).chain(notes);
+        let keys = keys.chain(self.windows.keys().cloned().map(RowKey::Window));
         keys.map(|key| self.row(&key)).collect()
     }
 
@@ -248,6 +261,7 @@ impl World {
             RowKey::Service(id) => json(self.services.get(id)),
             RowKey::Incident(id) => json(self.cases.get(id)),
             RowKey::Note(id) => json(self.notes.get(id)),
+            RowKey::Window(id) => json(self.windows.get(id)),
         };
         Row { key: key.to_string(), json }
     }
@@ -267,6 +281,10 @@ impl World {
 
     pub(super) fn touch_note(&mut self, id: &IncidentId) {
         self.scratch.dirty.insert(RowKey::Note(id.clone()));
+    }
+
+    pub(super) fn touch_window(&mut self, id: &MaintenanceId) {
+        self.scratch.dirty.insert(RowKey::Window(id.clone()));
     }
 
     pub(super) fn touch_incident(&mut self, id: &IncidentId) {
@@ -437,10 +455,9 @@ impl World {
     /// The earliest time at which [`super::Input::Tick`] could change anything.
     #[must_use]
     pub fn wake_at(&self, rules: &Rules) -> Option<Timestamp> {
-        // No rule has a deadline of its own yet; maintenance windows will.
         let _ = rules;
         let cases = self.live().filter_map(Case::wake_at).min();
-        [self.scratch.fresh_until, cases, self.wait_ends_at()].into_iter().flatten().min()
+        [self.scratch.fresh_until, cases, self.wait_ends_at(), self.head.planned_at].into_iter().flatten().min()
     }
 }
 

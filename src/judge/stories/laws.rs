@@ -10,6 +10,7 @@ use crate::{
     domain::{
         GroupId, Impact, IncidentStatus, ServiceStatus,
         event::EventKind,
+        maintenance::{MaintenanceId, Window},
         note::{Note, NoteUpdate, Postmortem},
         outcome::CheckResult,
         service::Rules,
@@ -43,6 +44,8 @@ enum Happening {
     /// Service `.0` vanishes from the rules, or comes back.
     Toggle(usize),
     Reload,
+    /// Work on service `.0` is planned to begin in `.1` seconds, for `.2` seconds; `.3` is its number.
+    Plan(usize, i64, i64, u8),
 }
 
 fn result() -> impl Strategy<Value = CheckResult> {
@@ -58,6 +61,8 @@ fn happening() -> impl Strategy<Value = Happening> {
         3 => (0..3usize, 0..12usize).prop_map(|(note, change)| Happening::Note(note, change)),
         1 => (0..SERVICES.len()).prop_map(Happening::Toggle),
         1 => Just(Happening::Reload),
+        2 => (0..SERVICES.len(), -400..400i64, 1..1500i64, 0..3u8)
+            .prop_map(|(service, starts, lasts, number)| Happening::Plan(service, starts, lasts, number)),
     ]
 }
 
@@ -128,6 +133,17 @@ fn tell(happenings: &[Happening]) -> Story {
                     None => rules.services.push(Arc::clone(service)),
                 }
                 story.reload(rules);
+            }
+            Happening::Plan(index, starts, lasts, number) => {
+                let starts = clock + starts;
+                story.give(Input::Maintenance(Box::new(Window {
+                    id: MaintenanceId::new(&format!("work-{number}")).unwrap(),
+                    services: vec![all.services[*index].id.clone()],
+                    starts: at(starts),
+                    ends: at(starts + lasts),
+                    covers_dependents: starts % 2 == 0,
+                    cancelled: lasts % 7 == 0,
+                })));
             }
             Happening::Reload => {
                 story.reload(story.rules.clone());

@@ -6,3 +6,4 @@ mod flapping;
 mod incidents;
 mod laws;
 mod notes;
+mod planned;
