@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -13,6 +13,9 @@ use super::{
     incident::{Affected, FactKind, Incident, Update},
     text::LocalText,
 };
+
+/// Whoever asked the time and then read what was recorded meanwhile is behind it, but by less.
+const CLOCK_SLACK: SignedDuration = SignedDuration::from_secs(2);
 
 /// One thing that happened to one incident.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -56,8 +59,8 @@ impl Event {
     #[must_use]
     pub fn is_sealed(&self, now: Timestamp) -> bool {
         // Recorded in what is the future again: the clock was set back since, and whatever the
-        // event waited for then is over.
-        let is_of_old_clock = self.recorded_at > now && self.seals_at >= self.recorded_at;
+        // event waited for then is over. Not so if `now` was only asked a moment before.
+        let is_of_old_clock = self.recorded_at.duration_since(now) > CLOCK_SLACK && self.seals_at >= self.recorded_at;
         self.seals_at <= now || is_of_old_clock
     }
 }
@@ -140,5 +143,40 @@ impl EventKind {
 impl fmt::Display for EventKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_recorded_while_somebody_looked_at_the_clock_is_not_sealed_but_the_future_is() {
+        let at = |ms: i64| Timestamp::from_millisecond(1_795_255_200_000 + ms).unwrap();
+        let event = Event {
+            id: EventId::new(at(0), [7; 10]),
+            kind: EventKind::Updated,
+            incident: IncidentId::new("by-hand").unwrap(),
+            at: at(0),
+            recorded_at: at(0),
+            seals_at: at(30_000),
+            services: Vec::new(),
+            notify: true,
+            view: IncidentView {
+                title: None,
+                root: None,
+                status: IncidentStatus::Investigating,
+                impact: Impact::Minor,
+                started_at: at(0),
+                resolved_at: None,
+                affected: Vec::new(),
+            },
+            update: None,
+            fact: None,
+        };
+        assert!(!event.is_sealed(at(-3)), "the time was asked just before");
+        assert!(!event.is_sealed(at(29_999)));
+        assert!(event.is_sealed(at(30_000)));
+        assert!(event.is_sealed(at(-7_200_000)), "the clock was set back by hours");
     }
 }
