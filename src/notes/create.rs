@@ -16,7 +16,8 @@ pub fn create_file(dir: &Path, incident: &Incident, name: &dyn Fn(&ServiceId) ->
     let path = dir.join(super::folder::INCIDENTS).join(format!("{}.toml", incident.id));
     match fsio::create(&path, file_text(incident, name).as_bytes(), 0o644) {
         Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        // Not if it is the folder whose place is taken.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.symlink_metadata().is_ok() => Ok(false),
         Err(error) => Err(error),
     }
 }

@@ -235,12 +235,20 @@ impl Folder {
                 return;
             }
         };
+        if text.trim().is_empty() {
+            // Cut off to be written anew, by an editor that was held up or a disk that is full.
+            if let Some(file) = self.files.get_mut(name) {
+                file.problems = if file.is_marked { vec![emptied(&path)] } else { Vec::new() };
+                (file.read, file.read_at) = (Some(file.look), known.now);
+            }
+            return;
+        }
         let hash: [u8; 32] = Sha256::digest(&text).into();
         let same = |other: &&mut File| other.hash == Some(hash) && !other.is_copy;
         let is_new = self.files.get(name).is_some_and(|file| !file.is_marked);
         let mut is_copy = false;
         let mut kept = None;
-        if is_new && !text.trim().is_empty() {
+        if is_new {
             let mut twins = self.files.iter_mut().filter(|(other, _)| *other != name).map(|(_, file)| file);
             if let Some(twin) = twins.find(same) {
                 if twin.is_present {
@@ -327,12 +335,20 @@ fn look_of(path: &Path) -> io::Result<Option<Look>> {
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Diagnostic {
+    of_the_file(path, format!("the note cannot be read: {error}"), "")
+}
+
+fn emptied(path: &Path) -> Diagnostic {
+    of_the_file(path, "the note is empty".to_owned(), "to take it off the site, write `withdrawn = true`")
+}
+
+fn of_the_file(path: &Path, message: String, hint: &str) -> Diagnostic {
     Diagnostic {
         severity: Severity::Error,
         source: Arc::new(SourceFile { path: path.to_owned(), text: String::new() }),
         span: 0..0,
-        message: format!("the note cannot be read: {error}"),
-        hint: String::new(),
+        message,
+        hint: hint.to_owned(),
     }
 }
 

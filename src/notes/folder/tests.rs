@@ -89,6 +89,27 @@ fn a_file_that_is_still_being_written_is_left_alone() {
 }
 
 #[test]
+fn a_note_that_was_emptied_stays_in_force_and_the_operator_hears_of_it() {
+    let mut story = Story::new();
+    story.write("x.toml", "title = \"one\"");
+    let marks = story.marks();
+    story.write("x.toml", "\n");
+    assert!(story.titles().is_empty());
+    assert_eq!(story.scan_after(10).invalid(), 1);
+    story.restart(&marks);
+    assert!(story.titles().is_empty(), "after a restart too");
+    let problem = story.scan_after(10).problems[0].to_string();
+    assert!(problem.contains("the note is empty") && problem.contains("withdrawn = true"), "{problem}");
+    story.write("x.toml", "title = \"one\"\nimpact = \"minor\"");
+    assert_eq!(story.titles(), ["x: one"]);
+    assert_eq!(story.scan_after(10).invalid(), 0);
+
+    story.write("new.toml", "");
+    assert!(story.titles().is_empty());
+    assert_eq!(story.scan_after(10).invalid(), 0, "somebody is about to write");
+}
+
+#[test]
 fn what_has_long_rested_is_read_at_the_first_look() {
     let mut story = Story::new();
     story.write("x.toml", "title = \"one\"");
