@@ -58,6 +58,8 @@ pub mod writing;
 pub const SLOT: Duration = Duration::from_millis(20);
 /// Commits that may wait for the writer.
 const COMMITS_WAITING: usize = 64;
+/// At the start, a store that another program keeps locked is waited for so long.
+const UNLOCKED_WITHIN: Duration = Duration::from_secs(30);
 /// After SIGTERM, whatever has not ended by then is left: it is in the store.
 const END_WITHIN: Duration = Duration::from_millis(4500);
 
@@ -130,9 +132,19 @@ pub struct Opened {
 /// Takes the store and reads the world from it.
 ///
 /// # Errors
-/// If another daemon holds it, or it cannot be used.
+/// If another daemon holds it, if it cannot be used, or if another program keeps it locked for long.
 pub fn open(config: &Config, clock: &dyn Clock) -> Result<Opened, DaemonError> {
-    open_seeded(config, clock.wall(), seed()?)
+    let (seed, began) = (seed()?, clock.elapsed());
+    loop {
+        match open_seeded(config, clock.wall(), seed) {
+            Err(DaemonError::Store(error @ StoreError::Busy { .. }))
+                if clock.elapsed().since(began) < UNLOCKED_WITHIN =>
+            {
+                tracing::warn!("the start waits for at most {} s: {error}", UNLOCKED_WITHIN.as_secs());
+            }
+            opened => return opened,
+        }
+    }
 }
 
 /// The same, taking new ids from `seed`, so that a simulation can be repeated.

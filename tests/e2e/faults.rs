@@ -66,6 +66,40 @@ fn a_port_in_use_is_reported_and_never_stops_probing() {
 }
 
 #[test]
+fn a_store_that_another_program_keeps_locked_delays_the_start_and_says_so() {
+    let folder = folder();
+    let folder = folder.path();
+    let (target, listen) = (Target::start(), free_address());
+    write_config(folder, listen, "", &[("api", format!("http = \"http://{}/\"", target.address))]);
+    ok(folder, &["subscriber", "add", "ann@example.org"]);
+    let other = rusqlite::Connection::open(folder.join("watchbell.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let daemon = Daemon::spawn(folder, &["run"]);
+    wait_for("the complaint", SOON, || daemon.log().contains("the start waits").then_some(()));
+    assert!(daemon.log().contains("watchbell.db` locked"), "{}", daemon.log());
+    other.execute_batch("COMMIT").unwrap();
+    await_status(listen, "api", "operational");
+}
+
+#[test]
+fn a_note_file_that_could_not_be_created_is_created_once_it_can_be() {
+    let folder = folder();
+    let folder = folder.path();
+    let (target, listen) = (Target::start(), free_address());
+    write_config(folder, listen, "", &[("api", format!("http = \"http://{}/\"", target.address))]);
+    fs::create_dir_all(folder.join("notes")).unwrap();
+    fs::write(folder.join("notes/incidents"), "in the way").unwrap();
+    let daemon = Daemon::start(folder, listen);
+    target.answers(500);
+    wait_for("the complaint", SOON, || daemon.log().contains("no note file was created").then_some(()));
+    fs::remove_file(folder.join("notes/incidents")).unwrap();
+    let id = incidents(folder)[0]["id"].as_str().unwrap().to_owned();
+    let note = folder.join(format!("notes/incidents/{id}.toml"));
+    wait_for("the note's file", SOON, || note.exists().then_some(()));
+    assert_eq!(daemon.log().matches("no note file").count(), 1, "{}", daemon.log());
+}
+
+#[test]
 fn a_folder_that_cannot_be_written_leaves_the_old_site_and_probing_alone() {
     if fs::metadata("/proc/self").is_ok_and(|meta| std::os::unix::fs::MetadataExt::uid(&meta) == 0) {
         return unwritable_as_root();
