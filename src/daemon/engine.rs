@@ -285,4 +285,27 @@ mod tests {
         assert!(commit.samples.is_empty());
         assert!(commit.steps.iter().all(|step| step.events.is_empty()));
     }
+
+    #[test]
+    fn an_incident_that_is_over_still_gets_its_file_unless_that_was_seen_or_is_long_ago() {
+        use crate::{daemon::unfiled, judge::story::UP, notes::Mark};
+
+        let mut engine = engine();
+        for second in 1..=3 {
+            engine.finished(key("api"), outcome(DOWN, second), at(second));
+        }
+        assert_eq!(unfiled(engine.world(), &[]).len(), 1, "it goes on");
+        for second in 10..=11 {
+            engine.finished(key("api"), outcome(UP, second), at(second));
+        }
+        let ended = unfiled(engine.world(), &[]);
+        assert!(ended.len() == 1 && !ended[0].is_open(), "{ended:?}");
+        let mark = Mark { name: ended[0].id.clone(), id: ended[0].id.clone(), hash: [0; 32] };
+        assert!(unfiled(engine.world(), &[mark]).is_empty());
+        for second in 90_000..=90_002 {
+            engine.finished(key("api"), outcome(DOWN, second), at(second));
+        }
+        let late = unfiled(engine.world(), &[]);
+        assert!(late.len() == 1 && late[0].is_open(), "{late:?}");
+    }
 }

@@ -162,12 +162,12 @@ pub fn open_seeded(config: &Config, now: Timestamp, seed: u64) -> Result<Opened,
     Ok(Opened { lock, store, world, note_files })
 }
 
-/// The open incidents of checks that were written down, but whose note files never were seen: the
+/// The incidents of checks that were written down lately, but whose note files never were seen: the
 /// process ended in between.
 #[must_use]
 pub fn unfiled(world: &World, note_files: &[Mark]) -> Vec<Incident> {
-    let open = world.open_incidents().filter(|incident| incident.origin == Origin::Automatic);
-    open.filter(|incident| note_files.iter().all(|mark| mark.id != incident.id)).cloned().collect()
+    let late = world.late_incidents().filter(|incident| incident.origin == Origin::Automatic);
+    late.filter(|incident| note_files.iter().all(|mark| mark.id != incident.id)).cloned().collect()
 }
 
 fn seed() -> Result<u64, DaemonError> {

@@ -37,6 +37,9 @@ pub const LOOK: Duration = Duration::from_millis(500);
 /// The same while a file is still being written.
 pub const LOOK_AGAIN: Duration = Duration::from_millis(150);
 
+/// Between two tries to create a file.
+const FILE_AGAIN: Duration = Duration::from_secs(2);
+
 /// After a fault of ours.
 const AFTER_FAULT: Duration = Duration::from_secs(10);
 
@@ -184,7 +187,7 @@ impl NoteReader {
                 if let Speak::Now { repeated } = self.complaints.about("notes folder", &text, now) {
                     tracing::warn!(
                         repeated = some(repeated),
-                        "no note file was created for an incident (this changes nothing else): {text}"
+                        "no note file was created for an incident, trying again (this changes nothing else): {text}"
                     );
                 }
             }
@@ -206,6 +209,7 @@ pub async fn run(mut task: Noting) {
     let mut config = task.config.borrow_and_update().clone();
     let reader = NoteReader::new(&config, std::mem::take(&mut task.note_files), task.desk.clone());
     let reader = Arc::new(Mutex::new(reader));
+    let (mut unfiled, mut failed_at) = (Vec::<Incident>::new(), None);
     loop {
         if task.config.has_changed().unwrap_or(false) {
             config = task.config.borrow_and_update().clone();
@@ -234,16 +238,30 @@ pub async fn run(mut task: Noting) {
         tokio::select! {
             () = tokio::time::sleep(if found.is_unsettled { LOOK_AGAIN } else { LOOK }) => {}
             Some(incident) = task.opened.recv() => {
-                let (at_work, its_config, now) = (Arc::clone(&reader), Arc::clone(&config), task.clock.wall());
-                let work = spawn_blocking(move || {
-                    let created = create_file(&its_config, &incident);
-                    at_work.lock().unwrap_or_else(PoisonError::into_inner).created(created, now);
-                });
-                if let Err(error) = work.await {
-                    tracing::error!("creating a note file broke off: {error}");
-                }
+                unfiled.push(incident);
+                failed_at = None;
             }
             () = task.shutdown.cancelled() => return,
         }
+        let (elapsed, now) = (task.clock.elapsed(), task.clock.wall());
+        if unfiled.is_empty() || failed_at.is_some_and(|at| elapsed.since(at) < FILE_AGAIN) {
+            continue;
+        }
+        let (at_work, its_config, waiting) = (Arc::clone(&reader), Arc::clone(&config), unfiled.clone());
+        let work = spawn_blocking(move || {
+            let mut reader = at_work.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut is_filed = |incident: &Incident| {
+                let created = create_file(&its_config, incident);
+                let is_there = created.is_ok();
+                reader.created(created, now);
+                is_there
+            };
+            waiting.into_iter().filter(|incident| !is_filed(incident)).collect()
+        });
+        match work.await {
+            Ok(waiting) => unfiled = waiting,
+            Err(error) => tracing::error!("creating a note file broke off: {error}"),
+        }
+        failed_at = (!unfiled.is_empty()).then_some(elapsed);
     }
 }

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{case::Case, check::CheckState, notes::NoteState, service::ServiceState, time};
@@ -17,6 +17,9 @@ use crate::domain::{
     note::Note,
     service::{Rules, Service},
 };
+
+/// What ended within this is not history yet.
+const LATE: SignedDuration = SignedDuration::from_hours(24);
 
 /// All that the judge carries from one step to the next. Two worlds are equal if every further
 /// step gives the same.
@@ -300,6 +303,14 @@ impl World {
     /// The incidents that go on, oldest id first; those taken off the site are left out.
     pub fn open_incidents(&self) -> impl Iterator<Item = &Incident> {
         self.live().map(|case| &case.incident).filter(|incident| incident.is_open() && !incident.withdrawn)
+    }
+
+    /// The incidents that go on, and those that ended within a day of the last event, oldest id first;
+    /// those taken off the site are left out.
+    pub fn late_incidents(&self) -> impl Iterator<Item = &Incident> {
+        let since = self.head.recorded_at.map(|at| at.checked_sub(LATE).unwrap_or(Timestamp::MIN));
+        let all = self.cases.values().map(|case| &case.incident).filter(|incident| !incident.withdrawn);
+        all.filter(move |incident| incident.resolved_at.is_none_or(|at| since.is_some_and(|since| at >= since)))
     }
 
     /// When each check was last heard of.
