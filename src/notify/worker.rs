@@ -143,16 +143,28 @@ pub async fn run<L: Ledger + Send + 'static>(
     for ended in carrier.recall() {
         complete(&mut outbox, ended.cargo, &ended.reply, handles.clock.wall());
     }
-    let _ = tokio::time::timeout(GRACE, async {
-        while let Some(ended) = carrier.next().await {
-            complete(&mut outbox, ended.cargo, &ended.reply, handles.clock.wall());
+    let mut grace = std::pin::pin!(tokio::time::sleep(GRACE));
+    loop {
+        let ended = tokio::select! {
+            ended = carrier.next() => ended,
+            () = &mut grace => None,
+        };
+        let is_last = ended.is_none();
+        if let Some(first) = ended {
+            for ended in carrier.group(first).await {
+                complete(&mut outbox, ended.cargo, &ended.reply, handles.clock.wall());
+            }
         }
-    })
-    .await;
-    let now = handles.clock.wall();
-    let (_, _, flushed) = blocking(outbox, ledger, move |outbox, ledger| outbox.flush(ledger, now)).await?;
-    if let Err(error) = flushed {
-        tracing::error!(%error, "the last replies could not be written down");
+        // As each comes: who ends us may not wait for the last of them.
+        let now = handles.clock.wall();
+        let flushed;
+        (outbox, ledger, flushed) = blocking(outbox, ledger, move |outbox, ledger| outbox.flush(ledger, now)).await?;
+        if let Err(error) = flushed {
+            tracing::error!(%error, "the last replies could not be written down");
+        }
+        if is_last {
+            break;
+        }
     }
     let _ = tokio::time::timeout(Duration::from_secs(1), settings.relay.close()).await;
     Ok(())

@@ -9,6 +9,7 @@
 //! | `truth`, `record`, `audit` | what happened, what it says happened, and where the two disagree |
 //! | `site` | files that must be whole at any moment |
 //! | `sabotage` | the audit finds what is wrong |
+//! | `ending` | asked to end while a relay is slow, then killed |
 //!
 //! `scripts/kills` runs a thousand.
 
@@ -26,6 +27,7 @@ use self::{
 };
 
 mod audit;
+mod ending;
 mod moments;
 mod people;
 mod record;
