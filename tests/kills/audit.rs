@@ -13,6 +13,8 @@ use super::{
 pub const BY_HAND: &str = "by-hand";
 /// Whoever left may still get what was on its way for so long.
 const LEFT_WITHIN: SignedDuration = SignedDuration::from_secs(1);
+/// What was sent before a death lies with the relay for so long, at most, until it reads it.
+const READ_WITHIN: SignedDuration = SignedDuration::from_millis(500);
 /// A result is written down at the latest so long after it was found, however busy the machine.
 const WRITTEN_WITHIN: SignedDuration = SignedDuration::from_secs(3);
 /// A kill may make so many messages leave twice: 8 for each of 4 connections (spec, section 8).
@@ -261,9 +263,13 @@ impl Audit<'_> {
         let mut by_kill = BTreeMap::<Timestamp, usize>::new();
         for ((to, id), mails) in by_id(self.record) {
             for pair in mails.windows(2) {
-                match self.truth.kills.iter().find(|at| pair[0].at <= **at && **at <= pair[1].at) {
-                    Some(kill) => *by_kill.entry(*kill).or_default() += 1,
-                    None => self.wrong.push(format!("{to} got {id} twice, and nothing was killed in between")),
+                let (first, second) = (pair[0].at, pair[1].at);
+                let kill = self.truth.kills.iter().find(|at| first <= **at + READ_WITHIN && **at <= second);
+                if let Some(kill) = kill {
+                    *by_kill.entry(*kill).or_default() += 1;
+                } else {
+                    let text = format!("{to} got {id} at {first} and {second}, and nothing was killed in between");
+                    self.wrong.push(text);
                 }
                 if pair[0].text != pair[1].text {
                     self.wrong.push(format!(
@@ -293,7 +299,18 @@ impl Audit<'_> {
                 }
             }
             for (thread, ids) in ended.iter().filter(|(_, ids)| ids.len() > 1) {
-                self.wrong.push(format!("{address} heard the end of {thread} {} times", ids.len()));
+                // What was taken and not yet marked when it was killed may be told again by a message that
+                // says more: then it is marked as told by that one.
+                let is_told_by_another = |id: &str| {
+                    let mut deliveries = self.record.deliveries.iter();
+                    deliveries.any(|found| found.id == id && found.state == "folded")
+                };
+                let times = ids.len() - ids.iter().filter(|id| is_told_by_another(id)).count();
+                let all: Vec<&&Mail> = mails.iter().filter(|mail| ids.contains(mail.id.as_str())).collect();
+                let (first, last) = (all[0].at, all[all.len() - 1].at);
+                if times != 1 || !self.truth.was_killed(first - READ_WITHIN, last) {
+                    self.wrong.push(format!("{address} heard the end of {thread} {} times", ids.len()));
+                }
             }
             let first = self.truth.outages.first().map(|outage| outage.failed_at);
             let was_there =

@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     fmt::Write,
     fs,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -34,6 +34,8 @@ use crate::support::{
 const STEP: Duration = Duration::from_mins(2);
 /// Longer than `reopen_window`: the next outage is another incident.
 const APART: Duration = Duration::from_millis(1300);
+/// The code of a good result in the store.
+const UP: i64 = 0;
 /// Fewer outages than this would be a poor round.
 const OUTAGES: usize = 4;
 
@@ -109,9 +111,10 @@ pub fn live_through(seed: u64, kills: u64) -> Ended {
     let folder = place.path().to_owned();
     let listen = free_address();
     let now = Instant::now();
-    let services = ["api", "web", "shop"].map(|id| Watched {
+    // On a host each: those that share one share an incident if they fail at once.
+    let services = [("api", 1), ("web", 2), ("shop", 3)].map(|(id, host)| Watched {
         id,
-        target: Target::start(),
+        target: Target::at(Ipv4Addr::new(127, 0, 0, host).into()),
         state: State::Well { until: now + Duration::from_secs(1) },
         since: now,
         outages: 0,
@@ -329,15 +332,25 @@ impl Round {
             );
             usize::try_from(number(folder, &sql)).unwrap_or(0)
         };
+        // What happened before is known to have passed: else a hiccup and what follows it are one outage.
+        let is_calm = || {
+            let since = format!(
+                "SELECT max(at) FROM result_log JOIN probed ON probed.no = probed_no JOIN service ON service.no = service_no
+                 WHERE service.id = '{}' AND code = {UP}",
+                service.id
+            );
+            let failed_at = service.target.failed_at().map_or(0, Timestamp::as_millisecond);
+            service.target.hiccups_left() == 0 && number(&self.folder, &since) > failed_at
+        };
         let next = match service.state {
-            State::Well { until } if now >= until && may_fail && kind == 0 => {
+            State::Well { until } if now < until || !may_fail || !is_calm() => return,
+            State::Well { .. } if kind == 0 => {
                 // A hiccup of fewer answers than make a verdict.
                 service.target.hiccups(1 + (service.outages as u64 % 2));
                 State::Well { until: now + APART + pause }
             }
-            State::Well { until } if now >= until && may_fail => {
+            State::Well { .. } => {
                 let at = Timestamp::now();
-                service.target.hiccups(0);
                 service.target.answers(503);
                 State::Failing { at }
             }
@@ -418,7 +431,8 @@ impl Round {
         }
         for (id, published) in &self.entries {
             if ids.get(id) != Some(published) {
-                self.report.wrong.push(format!("the feed's entry {id} of {published} is now {:?}", ids.get(id)));
+                let at = Timestamp::now();
+                self.report.wrong.push(format!("{at}: the feed's entry {id} of {published} is {:?}", ids.get(id)));
             }
         }
         self.entries = ids;

@@ -79,6 +79,17 @@ impl Target {
         self.hiccups.store(answers, Ordering::SeqCst);
     }
 
+    /// How many of them are still to come.
+    pub fn hiccups_left(&self) -> u64 {
+        self.hiccups.load(Ordering::SeqCst)
+    }
+
+    /// When the last answer was a failure.
+    pub fn failed_at(&self) -> Option<Timestamp> {
+        let answered = self.answered.lock().unwrap();
+        answered.iter().rev().find(|answer| answer.status != 200).map(|answer| answer.at)
+    }
+
     /// Every answer so far, in order.
     pub fn answered(&self) -> Vec<Answered> {
         self.answered.lock().unwrap().clone()
