@@ -15,7 +15,7 @@ use crate::{
 #[error("the queue of deliveries could not be used: {0}")]
 pub struct LedgerError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
 
-/// The queue of deliveries. Every method is one transaction.
+/// The queue of deliveries. Every method is one transaction, or as good as one.
 pub trait Ledger {
     /// Takes up to `limit` lanes with something due and nothing in flight, oldest first. What is
     /// claimed stays claimed until it is settled, or until a daemon with a newer `epoch` asks.
@@ -27,6 +27,20 @@ pub trait Ledger {
 
     /// Writes down what became of claims.
     fn settle(&mut self, settled: &[Settled], now: Timestamp) -> Result<(), LedgerError>;
+
+    /// [`Ledger::settle`] and then [`Ledger::claim`], both or neither: one wait for the disk.
+    fn turn(
+        &mut self,
+        settled: &[Settled],
+        epoch: i64,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Lane>, LedgerError> {
+        if !settled.is_empty() {
+            self.settle(settled, now)?;
+        }
+        self.claim(epoch, now, limit)
+    }
 
     /// Notes that a subscriber's server refused for good, which is `gone` if it said that there
     /// is no such mailbox. Returns whether that suspended them: at once if gone, else the third
@@ -71,6 +85,16 @@ impl Ledger for StoreLedger {
 
     fn settle(&mut self, settled: &[Settled], now: Timestamp) -> Result<(), LedgerError> {
         Ok(self.store.settle(settled, now)?)
+    }
+
+    fn turn(
+        &mut self,
+        settled: &[Settled],
+        epoch: i64,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Lane>, LedgerError> {
+        Ok(self.store.settle_and_claim(settled, epoch, now, limit)?)
     }
 
     fn refused(&mut self, subscriber: &SubscriberId, gone: bool, now: Timestamp) -> Result<bool, LedgerError> {

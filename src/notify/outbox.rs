@@ -189,7 +189,6 @@ impl Outbox {
         }
         self.polled_at = Some(now);
         self.confirm_doubts(ledger, false, now)?;
-        self.flush(ledger, now)?;
         let mut is_drained = false;
         for _ in 0..ROUNDS {
             let free = self.window.size().saturating_sub(self.flights.len());
@@ -197,7 +196,8 @@ impl Outbox {
             if free == 0 {
                 break;
             }
-            let lanes = ledger.claim(self.epoch, now, free.max(1))?;
+            let lanes = ledger.turn(&self.settled, self.epoch, now, free)?;
+            self.settled.clear();
             is_drained = lanes.is_empty();
             if is_drained {
                 break;
@@ -206,8 +206,8 @@ impl Outbox {
                 let message = self.take(ledger, &lane, now);
                 self.ready.extend(message);
             }
-            self.flush(ledger, now)?;
         }
+        self.flush(ledger, now)?;
         if is_drained && self.flights.is_empty() {
             self.confirm_doubts(ledger, true, now)?;
             self.flush(ledger, now)?;

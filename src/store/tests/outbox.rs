@@ -358,3 +358,22 @@ fn two_writers_take_turns() {
     let id = IncidentId::new("2026-11-21-api").unwrap();
     assert!(other.decisions(&id).unwrap().is_empty());
 }
+
+#[test]
+fn what_is_settled_makes_way_for_what_is_claimed_in_the_same_commit() {
+    let (_folder, mut store) = store();
+    store.add_subscriber(&subscriber(1, &[])).unwrap();
+    let (incident, first) = (api(), opened(&api()));
+    store.commit(&commit(&[&incident], &[&first])).unwrap();
+    let lanes = store.settle_and_claim(&[], 1, at(60), 9).unwrap();
+    let delivery = lanes[0].pending[0].delivery;
+    store.commit(&commit(&[&incident], &[&event(40, EventKind::Resolved, &incident)])).unwrap();
+    assert!(store.settle_and_claim(&[], 1, at(70), 9).unwrap().is_empty(), "one at a time");
+    let lanes = store.settle_and_claim(&[sent(delivery)], 1, at(70), 9).unwrap();
+    assert_eq!((lanes[0].told.len(), lanes[0].pending.len()), (1, 1));
+    assert_eq!(lanes[0].pending[0].event.kind, EventKind::Resolved);
+    // Nothing due: what was sent is written down all the same.
+    let delivery = lanes[0].pending[0].delivery;
+    assert!(store.settle_and_claim(&[sent(delivery)], 1, at(80), 9).unwrap().is_empty());
+    assert_eq!(store.outbox_counts().unwrap().sent, 2);
+}
