@@ -14,7 +14,7 @@ use crate::{
         outcome::Outcome,
         service::{Rules, Service},
     },
-    judge::{self, Input, Priority, Request, Step, World},
+    judge::{self, Input, Priority, Request, Sight, Step, World},
     schedule::{Due, Schedule},
     store::{Commit, Sample},
 };
@@ -41,6 +41,7 @@ pub struct Engine {
     /// Outcomes of probes that began before this are void: we stood still meanwhile.
     void_before: Option<Timestamp>,
     opened: Vec<Incident>,
+    sights: Vec<Sight>,
 }
 
 impl Engine {
@@ -60,7 +61,10 @@ impl Engine {
             dropped_samples: 0,
             void_before: None,
             opened: Vec::new(),
+            sights: Vec::new(),
         };
+        // A canary that was up before says nothing of the way out that we have now.
+        engine.world.distrust_canaries();
         engine.step(Input::Rules, now);
         let last: HashMap<_, _> = engine.world.last_results().collect();
         for check in engine.services.keys() {
@@ -131,6 +135,10 @@ impl Engine {
         if !self.services.contains_key(&check) {
             return; // removed by a reload while it was under way
         }
+        if check.service.is_canaries() {
+            self.step(Input::Outcome { check, outcome }, now);
+            return; // of use for the moment only
+        }
         if self.commit.samples.len() < MAX_SAMPLES {
             self.commit.samples.push(Sample::new(check.clone(), &outcome));
         } else {
@@ -197,6 +205,11 @@ impl Engine {
         std::mem::take(&mut self.opened)
     }
 
+    /// What operators should know of our own sight, since the last call.
+    pub fn take_sights(&mut self) -> Vec<Sight> {
+        std::mem::take(&mut self.sights)
+    }
+
     /// How many samples were not kept because the store failed for too long, since the last call.
     pub fn take_dropped_samples(&mut self) -> u64 {
         std::mem::take(&mut self.dropped_samples)
@@ -209,6 +222,7 @@ impl Engine {
                 Request::Probe { check, at, priority } => self.schedule.request(&check, at, priority),
             }
         }
+        self.sights.append(&mut step.sights);
         // Of others nobody keeps the reason: they must not pile up while the store fails.
         step.decisions.retain(|decision| decision.incident.is_some());
         let is_new =
@@ -227,7 +241,7 @@ fn by_check(rules: &Rules) -> HashMap<CheckKey, Arc<Service>> {
         let service = Arc::clone(service);
         service.enabled_checks().map(|(key, _)| (key, Arc::clone(&service))).collect::<Vec<_>>()
     };
-    rules.services.iter().flat_map(keys).collect()
+    rules.probed().flat_map(keys).collect()
 }
 
 #[cfg(test)]

@@ -21,7 +21,8 @@ use crate::{
         outcome::Outcome,
         service::{Rules, Service},
     },
-    judge::Priority,
+    judge::{Priority, Sight},
+    notify::operator::{Desk, Notice},
     probe::{Bounds, Prober},
     store::Commit,
     web::Metrics,
@@ -57,6 +58,8 @@ pub struct Judging {
     pub health: Arc<Health>,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// For the operator: that we cannot see.
+    pub desk: Desk,
     /// Ends the task.
     pub shutdown: CancellationToken,
 }
@@ -175,6 +178,9 @@ impl Judging {
             // The task that writes note files ends only at shutdown.
             let _ = self.opened.send(incident);
         }
+        for sight in engine.take_sights() {
+            tell_operator(&self.desk, &sight, now);
+        }
         if let Ok(permit) = self.commits.try_reserve()
             && let Some(commit) = engine.take_commit(now)
         {
@@ -188,6 +194,25 @@ impl Judging {
                 tracing::info!(incident = %event.incident, services, at = %event.at, "{}", event.kind);
             }
             permit.send(commit);
+        }
+    }
+}
+
+fn tell_operator(desk: &Desk, sight: &Sight, now: Timestamp) {
+    match sight {
+        Sight::Lost { class, since } => {
+            tracing::warn!(%since, "blind: no canary {class} answers");
+            desk.tell(Notice::blind(*class, *since), now);
+        }
+        Sight::Regained { class, since } => {
+            tracing::warn!(%since, "no longer blind: a canary {class} answers; everything is probed anew");
+            desk.settle(&Notice::blind(*class, *since).key);
+            desk.settle(&Notice::sees_again(*class, *since).key);
+            desk.tell(Notice::sees_again(*class, *since), now);
+        }
+        Sight::Useless { canary } => {
+            tracing::warn!(%canary, "was never up since the start, and is ignored");
+            desk.tell(Notice::useless_canary(canary), now);
         }
     }
 }

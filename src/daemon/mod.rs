@@ -263,6 +263,7 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
                 opened,
                 health: Arc::clone(&health),
                 metrics: Arc::clone(&metrics),
+                desk: desk.clone(),
                 shutdown: shutdown.clone(),
             },
         ),

@@ -26,6 +26,23 @@ fn is_slug(text: &str, max: usize) -> bool {
         && bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
 
+impl ServiceId {
+    /// The name under which canaries are probed: none that a config can give.
+    const CANARIES: &str = "~canary";
+
+    /// Under which canaries are probed.
+    #[must_use]
+    pub fn of_canaries() -> Self {
+        Self(Self::CANARIES.into())
+    }
+
+    /// Whether canaries are meant, and no service.
+    #[must_use]
+    pub fn is_canaries(&self) -> bool {
+        self.as_str() == Self::CANARIES
+    }
+}
+
 macro_rules! slug {
     ($(#[$doc:meta])* $name:ident, $what:literal, $max:literal, $rule:literal, $reserved:expr) => {
         $(#[$doc])*

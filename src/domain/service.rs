@@ -17,9 +17,17 @@ pub struct Rules {
     pub groups: Vec<Group>,
     /// How failures become incidents.
     pub incidents: IncidentRules,
+    /// Targets that tell a fault of our own network from an outage, as the checks of a service that
+    /// nobody sees ([`ServiceId::of_canaries`]); `None` without any.
+    pub canaries: Option<Arc<Service>>,
 }
 
 impl Rules {
+    /// Everything that is probed: the services, and the canaries.
+    pub fn probed(&self) -> impl Iterator<Item = &Arc<Service>> {
+        self.services.iter().chain(&self.canaries)
+    }
+
     /// The service of that name, if it is still configured.
     #[must_use]
     pub fn service(&self, id: &ServiceId) -> Option<&Arc<Service>> {

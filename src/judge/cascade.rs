@@ -93,7 +93,7 @@ impl Turn<'_> {
 
     /// Until when the verdict of a check of `service`, failing since `first_at`, waits for which
     /// of its ancestors; `None`: it need not.
-    pub fn waits_for(&self, service: &ServiceId, first_at: Timestamp) -> Option<(ServiceId, Timestamp)> {
+    fn waits_for(&self, service: &ServiceId, first_at: Timestamp) -> Option<(ServiceId, Timestamp)> {
         let mut found: Option<(ServiceId, Timestamp)> = None;
         for ancestor in self.world.ancestors(self.rules, service) {
             let Some(ancestor) = self.world.service(self.rules, &ancestor) else { continue };
@@ -114,6 +114,16 @@ impl Turn<'_> {
         found
     }
 
+    /// For what, and until when, the verdict of `key`, failing since `first_at`, waits; `None`: it
+    /// need not.
+    pub fn wait(&self, key: &CheckKey, first_at: Timestamp) -> Option<(Reason, Timestamp)> {
+        let canary = self.check(key).and_then(|check| self.waits_for_canaries(check, first_at));
+        let ancestor = || self.waits_for(&key.service, first_at);
+        canary
+            .map(|until| (Reason::WaitsForCanary, until))
+            .or_else(|| ancestor().map(|(ancestor, until)| (Reason::WaitsForAncestor { ancestor }, until)))
+    }
+
     /// Gives the verdicts that waited for checks of `service` and need wait no longer.
     pub fn release(&mut self, service: &ServiceId) {
         let mut decided: VecDeque<ServiceId> = [service.clone()].into();
@@ -125,7 +135,7 @@ impl Turn<'_> {
             let waiting: Vec<CheckKey> = self.world.waiting().filter(|key| needs_it(key)).cloned().collect();
             for key in waiting {
                 let first_at = self.world.checks.get(&key).and_then(CheckState::failing_since);
-                if first_at.is_some_and(|first_at| self.waits_for(&key.service, first_at).is_none()) {
+                if first_at.is_some_and(|first_at| self.wait(&key, first_at).is_none()) {
                     self.conclude(&key);
                     decided.push_back(key.service);
                 }
@@ -139,7 +149,7 @@ impl Turn<'_> {
         for key in waiting {
             let Some(state) = self.world.checks.get(&key) else { continue };
             let (Some(first_at), Some(until)) = (state.failing_since(), state.held_until) else { continue };
-            if until <= self.at || self.waits_for(&key.service, first_at).is_none() {
+            if until <= self.at || self.wait(&key, first_at).is_none() {
                 self.conclude(&key);
                 self.release(&key.service);
             }

@@ -8,6 +8,7 @@
 //!            └───────────────────────────────────────────────────────────────────────────────┘
 //! ```
 
+mod blindness;
 mod cascade;
 mod case;
 mod check;
@@ -37,6 +38,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use blindness::{Sight, TargetClass};
 pub use check::Verdict;
 pub use world::{RestoreError, Row, World};
 
@@ -86,13 +88,16 @@ pub struct Step {
     pub decisions: Vec<Decision>,
     /// What the judge cannot do itself.
     pub requests: Vec<Request>,
+    /// What operators should know of our own sight.
+    pub sights: Vec<Sight>,
 }
 
 impl Step {
     /// Whether anyone but the operator's log could tell that it happened.
     #[must_use]
     pub fn changes_something(&self) -> bool {
-        let Self { incidents, merged: _, events, amended, spans, services, decisions: _, requests: _ } = self;
+        let Self { incidents, merged: _, events, amended, spans, services, decisions: _, requests: _, sights: _ } =
+            self;
         !(incidents.is_empty() && events.is_empty() && amended.is_empty() && spans.is_empty() && services.is_empty())
     }
 }
@@ -201,6 +206,10 @@ pub enum Reason {
         /// The service in question.
         ancestor: ServiceId,
     },
+    /// It failed often enough, but it may be us: a canary is asked first.
+    WaitsForCanary,
+    /// No canary answers: we cannot see.
+    Blind,
     /// It fails, but work on it is planned.
     Planned,
     /// The result says nothing about the target.
@@ -232,6 +241,8 @@ impl fmt::Display for Reason {
             Self::NoRecentData => f.write_str("nobody has looked for too long"),
             Self::NoLongerMonitored => f.write_str("no longer in the config"),
             Self::WaitsForAncestor { ancestor } => write!(f, "waits: {ancestor}, which it needs, is in question"),
+            Self::WaitsForCanary => f.write_str("waits: a canary must show that it is not us"),
+            Self::Blind => f.write_str("unknown: no canary answers, so it may be us"),
             Self::Planned => f.write_str("opens nothing: planned work goes on"),
             Self::NotCounted => f.write_str("not counted: the result says nothing about the target"),
         }

@@ -33,6 +33,9 @@ pub fn service_id(id: &str) -> ServiceId {
 /// `api` is the check `tcp` of `api`; `api/two` is its check `two`.
 pub fn key(name: &str) -> CheckKey {
     let (service, check) = name.split_once('/').unwrap_or((name, "tcp"));
+    if service == "~canary" {
+        return CheckKey { service: ServiceId::of_canaries(), check: CheckId::new(check).unwrap() };
+    }
     CheckKey { service: service_id(service), check: CheckId::new(check).unwrap() }
 }
 
@@ -167,7 +170,7 @@ impl Story {
     fn schedule(&mut self) {
         let now = self.now;
         let keys: Vec<CheckKey> =
-            self.rules.services.iter().flat_map(|service| service.enabled_checks().map(|(key, _)| key)).collect();
+            self.rules.probed().flat_map(|service| service.enabled_checks().map(|(key, _)| key)).collect();
         self.due.retain(|key, _| keys.contains(key));
         for key in keys {
             self.due.entry(key).or_insert(now);
@@ -240,6 +243,16 @@ impl Story {
                 assert!(a.from < b.from, "{spans:?}");
             }
         }
+    }
+
+    /// The process ends and starts again at once.
+    pub fn restart(&mut self) -> &mut Self {
+        self.world.distrust_canaries();
+        for Row { key, json } in self.world.take_dirty() {
+            self.rows.extend(json.map(|json| (key, json)));
+        }
+        self.give(Input::Rules);
+        self
     }
 
     /// From now on probes of `check` say `result`.

@@ -73,6 +73,10 @@ impl<'a> Turn<'a> {
 
     /// Counts one result.
     fn outcome(&mut self, key: &CheckKey, outcome: &Outcome) {
+        if key.service.is_canaries() {
+            self.canary(key, outcome);
+            return;
+        }
         let Some(check) = self.check(key) else {
             self.decide(&key.service, Some(key), Reason::NotCounted);
             return;
@@ -93,6 +97,11 @@ impl<'a> Turn<'a> {
             }
             return;
         };
+        if self.blind_since(check).is_some() {
+            self.decide(&key.service, Some(key), Reason::Blind);
+            return;
+        }
+        let Some(state) = self.world.checks.get_mut(key) else { return };
         // One that began by a clock which was set back since must not keep later ones from counting.
         state.after = Some(outcome.started_at.min(self.at));
         // A clock that was set back must not make history run backwards.
@@ -129,8 +138,8 @@ impl<'a> Turn<'a> {
             }
             Counted::Agrees | Counted::Pending { .. } => {}
             Counted::Held => {
-                let reason = waits.map(|(ancestor, _)| Reason::WaitsForAncestor { ancestor });
-                self.decide(&key.service, Some(key), reason.unwrap_or(Reason::NotCounted));
+                let reason = waits.map_or(Reason::NotCounted, |(reason, _)| reason);
+                self.decide(&key.service, Some(key), reason);
             }
             Counted::Blip { seen } => self.decide(&key.service, Some(key), Reason::Blip { seen }),
             Counted::Decided { verdict: Verdict::Down, from, probes } => self.fell(key, check, from, probes),
@@ -166,23 +175,24 @@ impl<'a> Turn<'a> {
         self.keep_gathering(&key.service, first_at, until);
     }
 
-    /// One more result is about to count: asks whatever may explain a failure, and says for which
-    /// ancestor a verdict must wait until when.
+    /// One more result is about to count: asks whatever may explain a failure, and says for what a
+    /// verdict must wait until when.
     fn wait_of(
         &mut self,
         key: &CheckKey,
         check: &Check,
         result: Verdict,
         start: Timestamp,
-    ) -> Option<(ServiceId, Timestamp)> {
+    ) -> Option<(Reason, Timestamp)> {
         let state = self.world.checks.get(key).filter(|_| result == Verdict::Down)?;
         if state.verdict == Some(Verdict::Down) {
             return None;
         }
         let Run { count, first_at } = state.failing_with(start);
         let is_patient = state.held_until.is_none_or(|until| self.at < until);
+        self.ask_canaries(check, first_at);
         self.ask_ancestors(&key.service);
-        if is_patient && count >= check.down_after { self.waits_for(&key.service, first_at) } else { None }
+        if is_patient && count >= check.down_after { self.wait(key, first_at) } else { None }
     }
 
     /// Asks for the next probe of `key` at the faster pace, for a verdict waits for it.
@@ -272,6 +282,7 @@ impl<'a> Turn<'a> {
         }
         self.world.forget_falls();
         self.look_ahead();
+        self.forget_questions();
     }
 
     /// Meets a check for the first time.
@@ -320,6 +331,7 @@ impl<'a> Turn<'a> {
             self.drop_service(id);
         }
         self.world.scratch.fresh_until = self.world.checks.values().filter_map(CheckState::stale_at).min();
+        self.keep_canaries();
         self.plan_work();
         self.reapply_notes();
         self.release_all();

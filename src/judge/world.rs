@@ -8,7 +8,14 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{case::Case, check::CheckState, notes::NoteState, service::ServiceState, time};
+use super::{
+    blindness::{Canary, TargetClass},
+    case::Case,
+    check::CheckState,
+    notes::NoteState,
+    service::ServiceState,
+    time,
+};
 use crate::domain::{
     CheckId, CheckKey, EventId, GroupId, IncidentId, ServiceId,
     id::UpdateId,
@@ -32,6 +39,8 @@ pub struct World {
     /// Every incident there ever was: a note may still speak of it, and its id is never given twice.
     pub(super) cases: BTreeMap<IncidentId, Case>,
     pub(super) notes: BTreeMap<IncidentId, NoteState>,
+    /// What is known of each canary.
+    pub(super) canaries: BTreeMap<CheckId, Canary>,
     /// Planned work.
     pub(super) windows: BTreeMap<MaintenanceId, Window>,
     pub(super) scratch: Scratch,
@@ -44,6 +53,9 @@ pub(super) struct Head {
     minted: u64,
     /// When the last event was recorded: the order of feeds never runs backwards.
     pub recorded_at: Option<Timestamp>,
+    /// Since when we cannot see targets of these classes.
+    #[serde(default)]
+    pub blind: BTreeMap<TargetClass, Timestamp>,
     /// When planned work next begins or ends.
     #[serde(default)]
     pub planned_at: Option<Timestamp>,
@@ -121,7 +133,7 @@ impl Kin {
 /// One row of the world as the store keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// `check:api/health`, `service:api`, `incident:ID`, `note:ID`, `maintenance:ID` or `world`.
+    /// `check:api/health`, `service:api`, `incident:ID`, `note:ID`, `maintenance:ID`, `canary:ID` or `world`.
     pub key: String,
     /// Its content; `None`: it is gone.
     pub json: Option<String>,
@@ -145,6 +157,7 @@ enum RowKey {
     Incident(IncidentId),
     Note(IncidentId),
     Window(MaintenanceId),
+    Canary(CheckId),
 }
 
 impl std::fmt::Display for RowKey {
@@ -156,6 +169,7 @@ impl std::fmt::Display for RowKey {
             Self::Incident(id) => write!(f, "incident:{id}"),
             Self::Note(id) => write!(f, "note:{id}"),
             Self::Window(id) => write!(f, "maintenance:{id}"),
+            Self::Canary(id) => write!(f, "canary:{id}"),
         }
     }
 }
@@ -221,6 +235,10 @@ impl World {
                     let id = IncidentId::new(name).map_err(|e| bad(e.to_string()))?;
                     world.notes.insert(id, parse(&key, &json)?);
                 }
+                "canary" => {
+                    let id = CheckId::new(name).map_err(|e| bad(e.to_string()))?;
+                    world.canaries.insert(id, parse(&key, &json)?);
+                }
                 "maintenance" => {
                     let id = MaintenanceId::new(name).ok_or_else(|| bad("no name".to_owned()))?;
                     world.windows.insert(id, parse(&key, &json)?);
@@ -250,6 +268,7 @@ impl World {
         let cases = self.cases.keys().cloned().map(RowKey::Incident);
         let notes = self.notes.keys().cloned().map(RowKey::Note);
         let keys = [RowKey::Head].into_iter().chain(checks).chain(services).chain(cases).chain(notes);
+        let keys = keys.chain(self.canaries.keys().cloned().map(RowKey::Canary));
         let keys = keys.chain(self.windows.keys().cloned().map(RowKey::Window));
         keys.map(|key| self.row(&key)).collect()
     }
@@ -265,6 +284,7 @@ impl World {
             RowKey::Incident(id) => json(self.cases.get(id)),
             RowKey::Note(id) => json(self.notes.get(id)),
             RowKey::Window(id) => json(self.windows.get(id)),
+            RowKey::Canary(id) => json(self.canaries.get(id)),
         };
         Row { key: key.to_string(), json }
     }
@@ -284,6 +304,18 @@ impl World {
 
     pub(super) fn touch_note(&mut self, id: &IncidentId) {
         self.scratch.dirty.insert(RowKey::Note(id.clone()));
+    }
+
+    pub(super) fn touch_canary(&mut self, id: &CheckId) {
+        self.scratch.dirty.insert(RowKey::Canary(id.clone()));
+    }
+
+    /// We start: every canary must prove itself anew.
+    pub fn distrust_canaries(&mut self) {
+        for (id, canary) in &mut self.canaries {
+            *canary = Canary::default();
+            self.scratch.dirty.insert(RowKey::Canary(id.clone()));
+        }
     }
 
     pub(super) fn touch_window(&mut self, id: &MaintenanceId) {

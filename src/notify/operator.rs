@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 
 use super::retry::{Cause, Rest};
-use crate::untrusted;
+use crate::{domain::CheckId, judge::TargetClass, untrusted};
 
 /// The same complaint is mailed again after this long, if it is still made.
 const AGAIN_AFTER: SignedDuration = SignedDuration::from_hours(24);
@@ -57,6 +57,35 @@ impl Notice {
     pub fn mail_goes_on(since: Timestamp) -> Self {
         let text = format!("Mail to subscribers was paused since {since}. The mail server takes it again.");
         Self::new("mail-goes-on", "Mail goes on", &text)
+    }
+
+    /// Every canary of a class fails.
+    #[must_use]
+    pub fn blind(class: TargetClass, since: Timestamp) -> Self {
+        let text = format!(
+            "Since {since} no canary {class} answers. What is probed there counts as unknown, and subscribers hear \
+             nothing of it, until one answers again.\n\nLook at the monitor's own network, or at `canary` in \
+             `[incidents]`."
+        );
+        Self::new(format!("blind {class}"), &format!("The monitor is blind: no canary {class} answers"), &text)
+    }
+
+    /// One answers again.
+    #[must_use]
+    pub fn sees_again(class: TargetClass, since: Timestamp) -> Self {
+        let text =
+            format!("Since {since} no canary {class} answered. One does again; everything there is probed anew.");
+        Self::new(format!("sees {class}"), "The monitor sees again", &text)
+    }
+
+    /// A canary was never up.
+    #[must_use]
+    pub fn useless_canary(canary: &CheckId) -> Self {
+        let text = format!(
+            "{canary} was never up since the start. Nothing waits for it, so that a fault of the monitor's own network \
+             may look like an outage.\n\nThe number is its place in `canary` of `[incidents]`."
+        );
+        Self::new(format!("useless {canary}"), &format!("{canary} never answers"), &text)
     }
 
     /// A template or a catalogue does not work.

@@ -55,6 +55,7 @@ pub fn rules() -> Rules {
         ],
         groups: vec![Group { id: public, name: "Public services".to_owned() }],
         incidents: crate::domain::service::IncidentRules::default(),
+        canaries: None,
     }
 }
 

@@ -107,7 +107,7 @@ impl Schedule {
             self.entries.drain(..).map(|entry| (entry.key.clone(), entry)).collect();
         self.index.clear();
         self.heap.clear();
-        for (key, check) in rules.services.iter().flat_map(|service| service.enabled_checks()) {
+        for (key, check) in rules.probed().flat_map(|service| service.enabled_checks()) {
             let turns = Turns::new(&key, &check.cadence);
             let before = old.remove(&key);
             let next_ms = match &before {

@@ -70,6 +70,7 @@ fn rules() -> Rules {
         services: vec![one("api", "API"), one("website", "Website")],
         groups: Vec::new(),
         incidents: IncidentRules::default(),
+        canaries: None,
     }
 }
 

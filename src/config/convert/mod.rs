@@ -1,6 +1,7 @@
 //! From tables that are each well-formed to a [`Config`] that is right as a whole: what values mean
 //! together. Reports everything that is wrong, not the first thing only.
 
+mod canary;
 mod check;
 mod folders;
 mod graph;
@@ -43,6 +44,7 @@ pub fn config(path: &Path, root: &Fields, reader: &mut Reader<'_>) -> Option<Con
         auto_resolve: incidents.get_or_default("auto_resolve"),
         settle: notes.get_or_default("settle"),
     };
+    let canaries = canary::canaries(&table("incidents", &keys::INCIDENTS), reader);
     let defaults = table("defaults", &keys::DEFAULTS);
     let zone = site.as_ref().map_or_else(|| "UTC".to_owned(), |site| site.timezone_name.clone());
     let surroundings = service::Surroundings { base: &base, zone: &zone, defaults: &defaults };
@@ -67,7 +69,7 @@ pub fn config(path: &Path, root: &Fields, reader: &mut Reader<'_>) -> Option<Con
         Some(heartbeat) => Some(heartbeat?),
         None => None,
     };
-    let rules = Rules { services, groups, incidents };
+    let rules = Rules { services, groups, incidents, canaries };
     let path = path.to_owned();
     Some(Config { path, site, store, server, operators, notes_dir, rules, email, subscriptions, heartbeat })
 }

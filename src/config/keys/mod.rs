@@ -223,11 +223,12 @@ pub static INCIDENTS: Scope = Scope::new(
             "canary",
             Type::List(&Type::Text),
             "[]",
-            "Targets such as `tcp:192.0.2.1:443` that tell a fault of the monitor's own network from an outage.",
+            "Targets such as `tcp:192.0.2.1:443` or `https://example.org/` that tell a fault of the monitor's own network \
+             from an outage: while all of them fail, nothing like them (on this machine, in private networks, public) is \
+             called down.",
         )
         .or("[]")
-        .also(&["canaries"])
-        .later("`canary` is read, but this version asks no canaries: a fault of its own network looks like an outage"),
+        .also(&["canaries"]),
     ],
 );
 

@@ -1,5 +1,6 @@
 //! What the judge makes of whole outages: one story a test, and laws that hold for all of them.
 
+mod blindness;
 mod cascades;
 mod checks;
 mod flapping;
