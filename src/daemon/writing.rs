@@ -42,6 +42,12 @@ pub trait Journal {
     /// # Errors
     /// If it cannot be written; nothing is lost then.
     fn tidy(&mut self, now: Timestamp) -> Result<Tidied, StoreError>;
+
+    /// Leaves all of it in one place, as far as that is possible.
+    ///
+    /// # Errors
+    /// If it cannot be written; nothing is lost then.
+    fn fold_log(&self) -> Result<(), StoreError>;
 }
 
 impl Journal for Store {
@@ -55,6 +61,10 @@ impl Journal for Store {
 
     fn tidy(&mut self, now: Timestamp) -> Result<Tidied, StoreError> {
         Self::tidy(self, now)
+    }
+
+    fn fold_log(&self) -> Result<(), StoreError> {
+        Self::fold_log(self)
     }
 }
 
@@ -103,6 +113,13 @@ impl<J: Journal> Writer<J> {
         true
     }
 
+    /// Nothing more is to be written.
+    pub fn rest(&self) {
+        if let Err(error) = self.journal.fold_log() {
+            tracing::debug!("the log stays beside the store: {error}");
+        }
+    }
+
     /// Tidies up if it is time for that.
     pub fn tidy(&mut self, now: Timestamp, elapsed: Elapsed) {
         if self.tidied_at.is_some_and(|at| elapsed.since(at) < TIDY) {
@@ -144,4 +161,5 @@ pub fn run<J: Journal>(
             writer.tidy(clock.wall(), clock.elapsed());
         }
     }
+    writer.rest();
 }

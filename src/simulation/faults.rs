@@ -182,6 +182,11 @@ impl Journal for GuardedJournal {
         self.faults.of_store(self.store.path())?;
         self.store.tidy(now)
     }
+
+    fn fold_log(&self) -> Result<(), StoreError> {
+        self.faults.of_store(self.store.path())?;
+        self.store.fold_log()
+    }
 }
 
 /// The queue of deliveries behind its ports.

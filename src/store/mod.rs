@@ -119,8 +119,24 @@ impl Store {
         let found = self.read("check it", |db| schema::quick_check(db, large))?;
         match found {
             None => Ok(()),
-            Some(what) => Err(StoreError::Broken { path: self.path.clone(), what }),
+            Some(what) => {
+                self.read("leave it as it is", |db| schema::keep_log_at_close(db, true))?;
+                Err(StoreError::Broken { path: self.path.clone(), what })
+            }
         }
+    }
+
+    /// Brings the log into the file itself, as far as others let it: after a good end the file alone
+    /// is all there is to copy.
+    ///
+    /// # Errors
+    /// If it cannot be written; the log has the rest then.
+    pub fn fold_log(&self) -> Result<(), StoreError> {
+        self.read("bring its log into it", |db| {
+            // Nobody is waited for: at the end there is little time.
+            db.busy_timeout(Duration::from_millis(250))?;
+            db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        })
     }
 
     /// Whether the file that is open is still the one at its place.

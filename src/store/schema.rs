@@ -13,7 +13,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, config::DbConfig};
 
 use super::{
     error::StoreError,
@@ -55,6 +55,7 @@ pub(super) fn open(path: &Path, allow_volatile: bool, now: Timestamp) -> Result<
         .map_err(|error| StoreError::from_sqlite(path, "open it", error))?;
     let sqlite = |error| StoreError::from_sqlite(path, "open it", error);
     settings(&db).map_err(sqlite)?;
+    keep_log_at_close(&db, true).map_err(sqlite)?;
     let found = check_schema(&db, path)?;
     if db.is_readonly("main").map_err(sqlite)? {
         return Err(StoreError::ReadOnly { path: path.to_owned(), detail: "it can only be read".to_owned() });
@@ -64,7 +65,14 @@ pub(super) fn open(path: &Path, allow_volatile: bool, now: Timestamp) -> Result<
         let steps = MIGRATIONS.get(usize::try_from(found).unwrap_or(0)..).unwrap_or(&[]);
         migrate(&mut db, path, steps, VERSION)?;
     }
+    keep_log_at_close(&db, false).map_err(sqlite)?;
     Ok(db)
+}
+
+/// Whether closing leaves file and log as they are. What is refused is not to be changed by that,
+/// either: the last one out would copy the log into the file and remove it.
+pub(super) fn keep_log_at_close(db: &Connection, keep: bool) -> rusqlite::Result<()> {
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep).map(drop)
 }
 
 /// Makes the folder for a store, and looks at what it lies on.
@@ -166,6 +174,9 @@ pub(super) fn recognise(path: &Path, doorway: &Doorway) -> Result<Found, StoreEr
         1 => 65_536,
         size => u64::from(size),
     };
+    if meta.len() < page_size {
+        return Err(broken("the file is cut short"));
+    }
     // The page count in the header holds only with an equal change counter, and while no log waits.
     if wal_bytes == 0 && number(24) == number(92) && meta.len() < page_size * u64::from(number(28)) {
         return Err(broken("the file is cut short"));
