@@ -1,11 +1,12 @@
 //! What goes wrong around the daemon, and costs nothing.
 
-use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt, process::Command, time::Duration};
+use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt, time::Duration};
 
 use super::{SOON, await_status, incidents, write_config};
 use crate::skip;
 use crate::support::{
     daemon::{Daemon, folder, free_address, ok, wait_for, watchbell},
+    disk::SmallDisk,
     http,
     target::Target,
 };
@@ -136,28 +137,11 @@ fn unwritable_as_root() {
     await_status(listen, "api", "major_outage");
 }
 
-/// A small file system of its own, gone with the value.
-struct SmallDisk(std::path::PathBuf);
-
-impl SmallDisk {
-    fn mount(at: &std::path::Path) -> Option<Self> {
-        fs::create_dir_all(at).unwrap();
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=3m", "tmpfs"]).arg(at).output().ok()?;
-        mounted.status.success().then(|| Self(at.to_owned()))
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
-
 #[test]
 fn a_full_disk_loses_nothing_and_is_survived() {
     let folder = folder();
     let folder = folder.path();
-    let Some(disk) = SmallDisk::mount(&folder.join("disk")) else {
+    let Some(mut disk) = SmallDisk::mount(&folder.join("disk"), 3) else {
         skip!("a small disk cannot be mounted (needs root)")
     };
     let (target, listen) = (Target::start(), free_address());
@@ -165,21 +149,12 @@ fn a_full_disk_loses_nothing_and_is_survived() {
     write_config(folder, listen, extra, &[("api", format!("http = \"http://{}/\"", target.address))]);
     let daemon = Daemon::start(folder, listen);
     await_status(listen, "api", "operational");
-    let mut filler = Vec::new();
-    for n in 0.. {
-        let path = disk.0.join(format!("filler{n}"));
-        if fs::write(&path, vec![1; 16 * 1024]).is_err() {
-            break;
-        }
-        filler.push(path);
-    }
+    disk.fill();
     target.answers(500);
     wait_for("the complaint", SOON, || daemon.log().contains("the store cannot be written").then_some(()));
     let health = wait_for("ill health", SOON, || http::get(listen, "/healthz").filter(|answer| answer.status == 503));
     assert!(!health.text().contains("disk/"), "no path is shown: {}", health.text());
-    for path in filler {
-        fs::remove_file(path).unwrap();
-    }
+    disk.free();
     await_status(listen, "api", "major_outage");
     assert_eq!(incidents(folder).len(), 1);
     assert!(daemon.terminate().0.success());

@@ -1,6 +1,7 @@
 //! What goes wrong around the program, and what it must cost: nothing.
 //!
-//! Sizes are small here; the environment sets bigger ones.
+//! `README.md` lists the faults and where each is tried; `scripts/faults` runs all of it with bigger
+//! numbers.
 
 use std::{
     fs,
@@ -20,8 +21,15 @@ use crate::{
     },
 };
 
+mod clocks;
+mod disks;
 mod limits;
+mod network;
+mod relay;
 mod servers;
+mod store;
+mod table;
+mod visitors;
 
 /// A folder with a config, and what a daemon in it says.
 struct Scene {

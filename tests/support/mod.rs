@@ -2,7 +2,9 @@
 
 pub mod corpus;
 pub mod daemon;
+pub mod disk;
 pub mod http;
+pub mod netns;
 pub mod nginx;
 pub mod postfix;
 pub mod proxy;
