@@ -90,6 +90,98 @@ fn a_build_into_an_empty_folder_gives_the_same_bytes_as_all_the_increments() {
     }
 }
 
+/// Whether the folder holds what a build from nothing gives.
+fn is_like_a_fresh_build(scene: &Scene, output: &Path, now: Timestamp) {
+    let fresh = tempfile::tempdir().unwrap();
+    build(scene, fresh.path(), now);
+    let different = differences(&tree(output), &tree(fresh.path()));
+    assert!(different.is_empty(), "{different:?}");
+}
+
+#[test]
+fn what_happens_in_the_middle_of_a_renewal_is_published_before_the_rest_of_it() {
+    let home = tempfile::tempdir().unwrap();
+    let mut scene = scene::calm(home.path());
+    let output = home.path().join("public");
+    let page = |service: &str| fs::read(output.join(format!("services/{service}/index.html"))).unwrap();
+    let mut publisher = Publisher::new(&scene.config).unwrap();
+    publisher.publish(&scene, at("2026-11-21T14:01:00Z")).unwrap();
+    let before = tree(&output);
+    let now = at("2026-11-21T14:05:00Z");
+    let first = publisher.advance(&scene, now, 1).unwrap();
+    assert_eq!(first.left, 6, "the first page, then each service");
+    let changed = differences(&before, &tree(&output));
+    assert!(changed.contains("index.html") && changed.iter().all(|name| !name.starts_with("services/")), "{changed:?}");
+    let second = publisher.advance(&scene, now, 1).unwrap();
+    assert_eq!((second.written, second.left), (1, 5));
+    assert!(page("website") != before["services/website/index.html"]);
+
+    let now = at("2026-11-21T14:05:01Z");
+    scene.turn("archive", Down, now - 30.seconds());
+    scene.open("2026-11-21-archive", &[("archive", Down)], now - 30.seconds());
+    let verdict = publisher.advance(&scene, now, 1).unwrap();
+    assert!(verdict.left >= 5 && verdict.revision == scene.revision, "{verdict:?}");
+    assert!(output.join("incidents/2026-11-21-archive/index.html").exists());
+    assert!(fs::read_to_string(output.join("index.html")).unwrap().contains("2026-11-21-archive"));
+    assert!(page("archive") != before["services/archive/index.html"]);
+    for later in ["bugzilla", "ask", "lists"] {
+        assert!(page(later) == before[&format!("services/{later}/index.html")], "{later}");
+    }
+    let mut steps = 0;
+    while publisher.advance(&scene, now, 1).unwrap().left > 0 {
+        steps += 1;
+        assert!(steps <= 6);
+    }
+    is_like_a_fresh_build(&scene, &output, now);
+}
+
+#[test]
+fn a_renewal_that_a_new_process_finds_half_done_is_gone_on_with_and_nothing_is_forgotten() {
+    let home = tempfile::tempdir().unwrap();
+    let mut scene = scene::calm(home.path());
+    let output = home.path().join("public");
+    let new = || Publisher::new(&scene::calm(home.path()).config).unwrap();
+    let mut publisher = new();
+    publisher.publish(&scene, at("2026-11-21T14:01:00Z")).unwrap();
+    for die_after in 1..6 {
+        let now = at("2026-11-21T14:00:00Z") + (die_after * 5).minutes();
+        for _ in 0..die_after {
+            publisher.advance(&scene, now, 1).unwrap();
+        }
+        // Something happens, and the process is gone before it could publish that.
+        let name = format!("2026-11-21-lists-{die_after}");
+        scene.turn("lists", Down, now);
+        scene.open(&name, &[("lists", Down)], now);
+        scene.resolve(&name, now + 2.seconds());
+        publisher = new();
+        let now = now + 3.seconds();
+        let first = publisher.advance(&scene, now, 1).unwrap();
+        assert!(output.join(format!("incidents/{name}/index.html")).exists());
+        assert!(first.left > 0, "pages that only grew older come later");
+        publisher.publish(&scene, now).unwrap();
+        is_like_a_fresh_build(&scene, &output, now);
+    }
+}
+
+#[test]
+fn a_renewal_that_never_gets_done_in_time_goes_on_where_it_got_to() {
+    let home = tempfile::tempdir().unwrap();
+    let scene = scene::calm(home.path());
+    let mut publisher = Publisher::new(&scene.config).unwrap();
+    let mut now = at("2026-11-21T14:01:00Z");
+    publisher.publish(&scene, now).unwrap();
+    let before = tree(&home.path().join("public"));
+    for _ in 0..3 {
+        now += 5.minutes();
+        for _ in 0..3 {
+            publisher.advance(&scene, now, 1).unwrap();
+        }
+    }
+    let changed = differences(&before, &tree(&home.path().join("public")));
+    let services = changed.iter().filter(|name| name.starts_with("services/")).count();
+    assert_eq!(services, 6, "each had its turn: {changed:?}");
+}
+
 #[test]
 fn while_nothing_happens_nothing_is_written() {
     let home = tempfile::tempdir().unwrap();

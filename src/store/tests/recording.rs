@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use crate::{
     domain::{
         CheckId, CheckKey, IncidentStatus, ServiceStatus,
-        archive::{Archive, Head, ServiceNow},
+        archive::{Archive, Changes, Head, ServiceNow},
         event::EventKind,
         outcome::{CheckResult, Class},
         span::{Span, SpanEdit},
@@ -379,4 +379,40 @@ proptest! {
         prop_assert_eq!(reader.spans(&service("api"), begin, end).unwrap(), expected);
         prop_assert_eq!(reader.spans(&service("web"), begin, end).unwrap(), vec![]);
     }
+}
+
+#[test]
+fn what_changed_since_a_revision_is_told_and_nothing_else() {
+    let (folder, mut store) = store();
+    let (old, mut new) = (incident("old", 1, &["api"]), incident("new", 1, &["web"]));
+    store.commit(&commit(&[&old, &new], &[&event(1, EventKind::Opened, &old)])).unwrap();
+    let mut reader = Store::reader(&config(folder.path())).unwrap();
+    reader.rest().unwrap();
+    let revision = reader.revision().unwrap();
+    assert_eq!(reader.changes(revision).unwrap(), Some(Changes::default()));
+
+    new.version += 1;
+    let told = event(2, EventKind::Updated, &new);
+    let mut amended = event(1, EventKind::Opened, &old);
+    amended.at = at(7);
+    let now = |id: &str| ServiceNow {
+        service: service(id),
+        status: ServiceStatus::Operational,
+        since: at(5),
+        checks_up: 1,
+        checks_known: 1,
+        last_result_at: None,
+    };
+    let mut step = commit(&[&new], &[&told]);
+    step.steps[0].amended = vec![amended.clone()];
+    step.steps[0].services = vec![now("web")];
+    let span = Span { status: ServiceStatus::Operational, from: at(5), to: None };
+    step.steps[0].spans = vec![SpanEdit { service: service("mail"), from: at(5), spans: vec![span] }];
+    store.commit(&step).unwrap();
+    let mut changes = reader.changes(revision).unwrap().unwrap();
+    changes.services.sort_by(|a, b| a.0.cmp(&b.0));
+    assert_eq!(changes.services, [(service("mail"), None), (service("web"), Some(now("web")))]);
+    assert_eq!(changes.heads, [Head::from(&new)]);
+    assert_eq!(changes.events, [(1, amended), (2, told)]);
+    assert_eq!(reader.changes(reader.revision().unwrap()).unwrap(), Some(Changes::default()));
 }
