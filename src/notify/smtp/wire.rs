@@ -14,26 +14,47 @@ use tokio::{
 };
 use tokio_rustls::client::TlsStream;
 
-/// The most that is read in answer to one write: far above any reply, far below what would hurt.
-const LONGEST_ANSWER: usize = 256 * 1024;
+/// The most that is read in answer to one write: above any reply and any chain of certificates,
+/// below what would hurt.
+const LONGEST_ANSWER: usize = 32 * 1024;
+/// The most lines of it: each new one has the whole answer read again from its beginning, so that
+/// short lines without end would keep a thread busy for seconds.
+const MOST_LINES: usize = 512;
+
+/// What may still be read before the next write.
+#[derive(Clone, Copy)]
+pub struct Left {
+    bytes: usize,
+    lines: usize,
+}
+
+const ALL: Left = Left { bytes: LONGEST_ANSWER, lines: MOST_LINES };
+
+impl Left {
+    /// What is left after `read`; `None`: it was too much.
+    fn after(self, read: &[u8]) -> Option<Self> {
+        let lines = read.split(|byte| *byte == b'\n').count().saturating_sub(1);
+        Some(Self { bytes: self.bytes.checked_sub(read.len())?, lines: self.lines.checked_sub(lines)? })
+    }
+}
 
 /// A TCP connection, perhaps encrypted from its first byte on.
 pub enum Wire {
     /// As it is.
-    Plain(TcpStream, usize),
+    Plain(TcpStream, Left),
     /// Inside TLS.
-    Tls(Box<TlsStream<TcpStream>>, usize),
+    Tls(Box<TlsStream<TcpStream>>, Left),
 }
 
 impl Wire {
     /// An unencrypted wire.
     pub fn plain(socket: TcpStream) -> Self {
-        Self::Plain(socket, LONGEST_ANSWER)
+        Self::Plain(socket, ALL)
     }
 
     /// An encrypted wire.
     pub fn tls(stream: TlsStream<TcpStream>) -> Self {
-        Self::Tls(Box::new(stream), LONGEST_ANSWER)
+        Self::Tls(Box::new(stream), ALL)
     }
 }
 
@@ -77,7 +98,7 @@ impl AsyncRead for Wire {
             Self::Plain(socket, left) => (Pin::new(socket).poll_read(cx, buf), left),
             Self::Tls(stream, left) => (Pin::new(&mut **stream).poll_read(cx, buf), left),
         };
-        match left.checked_sub(buf.filled().len().saturating_sub(before)) {
+        match left.after(buf.filled().get(before..).unwrap_or_default()) {
             Some(rest) => *left = rest,
             None => return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "the answer has no end"))),
         }
@@ -89,11 +110,11 @@ impl AsyncWrite for Wire {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(socket, left) => {
-                *left = LONGEST_ANSWER;
+                *left = ALL;
                 Pin::new(socket).poll_write(cx, bytes)
             }
             Self::Tls(stream, left) => {
-                *left = LONGEST_ANSWER;
+                *left = ALL;
                 Pin::new(&mut **stream).poll_write(cx, bytes)
             }
         }
@@ -111,5 +132,22 @@ impl AsyncWrite for Wire {
             Self::Plain(socket, _) => Pin::new(socket).poll_shutdown(cx),
             Self::Tls(stream, _) => Pin::new(&mut **stream).poll_shutdown(cx),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_has_room_for_what_servers_say_and_not_for_lines_without_end() {
+        let lines = |n| "250-SIZE 10240000\r\n".repeat(n);
+        assert!(ALL.after(lines(100).as_bytes()).is_some());
+        assert!(
+            ALL.after(&[0; 10_000])
+                .and_then(|left| left.after(&[0; 10_000]))
+                .is_some_and(|left| left.after(&vec![0; 20_000]).is_none())
+        );
+        assert!(ALL.after("2\n".repeat(600).as_bytes()).is_none());
     }
 }
