@@ -122,7 +122,7 @@ impl Composer {
         for language in &config.site.languages {
             words.insert(language.to_ascii_lowercase(), load(language)?);
         }
-        let name = untrusted::line(&email.from_name, LONGEST_HEADER);
+        let name = header_text(&email.from_name);
         Ok(Self {
             templates: Templates::load(overrides)?,
             stencils: Stencils::default(),
@@ -302,7 +302,7 @@ impl Composer {
             .from(self.from.clone())
             .to(Mailbox::new(None, mail_address(to)?))
             .date(SystemTime::from(at))
-            .subject(untrusted::line(subject, LONGEST_HEADER))
+            .subject(header_text(subject))
             .message_id(Some(format!("<{id}@{}>", self.host)));
         let always = [("Auto-Submitted", "auto-generated"), ("X-Auto-Response-Suppress", "All")];
         let always = always.map(|(name, value)| (name, value.to_owned()));
@@ -322,6 +322,12 @@ impl Composer {
             None => message,
         }
     }
+}
+
+/// A text in a header that people read. What looks like an encoded word (RFC 2047) would be decoded
+/// by whoever shows it, line ends and all; there is no way to write it as it is but to part it.
+fn header_text(text: &str) -> String {
+    untrusted::line(text, LONGEST_HEADER).replace("=?", "= ?")
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the shape that `map_err` wants")]

@@ -299,6 +299,17 @@ fn nothing_that_people_write_becomes_a_header_or_markup() {
 }
 
 #[test]
+fn what_looks_like_an_encoded_word_is_shown_and_not_decoded() {
+    let mut story = Story::opens(0, &["api"]);
+    story.incident.title = Some("=?utf-8?q?=0d=0aBcc:_eve?=".into());
+    story.events.clear();
+    story.says(60, IncidentStatus::Identified, "x");
+    let message = compose(News::Updated, &story, &[]);
+    let subject = header(&message, "Subject").unwrap();
+    assert!(subject.contains("= ?utf-8?q?=0d=0aBcc:_eve?="), "{subject}");
+}
+
+#[test]
 fn every_line_is_ascii_short_and_ends_in_crlf() {
     for (news, mut story, follows) in every_kind() {
         story.incident.title = Some("Größere Störung: 障害 🔥 ".repeat(20).as_str().into());
