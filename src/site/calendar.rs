@@ -28,7 +28,7 @@ pub fn ics(head: &CalendarHead<'_>, events: Vec<icalendar::Event>) -> Vec<u8> {
     calendar.append_property(Property::new("URL", head.url));
     let is_empty = events.is_empty();
     calendar.extend(events);
-    let mut text = calendar.to_string();
+    let mut text = folded(&calendar.to_string());
     if is_empty && let Some(end) = text.rfind("END:VCALENDAR") {
         text.insert_str(end, UTC);
     }
@@ -40,6 +40,27 @@ pub fn ics(head: &CalendarHead<'_>, events: Vec<icalendar::Event>) -> Vec<u8> {
 const UTC: &str = "BEGIN:VTIMEZONE\r\nTZID:UTC\r\nBEGIN:STANDARD\r\nDTSTART:19700101T000000\r\n\
     TZOFFSETFROM:+0000\r\nTZOFFSETTO:+0000\r\nTZNAME:UTC\r\nEND:STANDARD\r\nEND:VTIMEZONE\r\n";
 
+/// The longest line, in octets (RFC 5545, section 3.1).
+const LONGEST: usize = 75;
+
+/// The same lines, folded anew: the crate's own may be an octet too long before a wide character.
+fn folded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for line in text.replace("\r\n ", "").split_inclusive("\r\n") {
+        let mut width = 0;
+        for c in line.trim_end_matches("\r\n").chars() {
+            if width + c.len_utf8() > LONGEST {
+                out.push_str("\r\n ");
+                width = 1;
+            }
+            out.push(c);
+            width += c.len_utf8();
+        }
+        out.push_str("\r\n");
+    }
+    out
+}
+
 fn escape(text: &str) -> String {
     text.replace('\\', "\\\\").replace(';', "\\;").replace(',', "\\,")
 }
@@ -47,6 +68,17 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_line_is_longer_than_it_may_be_whatever_its_characters_are_as_wide_as() {
+        let wide = |n| "🚨".repeat(n) + &"ü".repeat(n) + "a";
+        for before in 0..80 {
+            let text = format!("NAME:{}{}\r\nURL:x\r\n", "x".repeat(before), wide(40));
+            let lines = folded(&text);
+            assert!(lines.split("\r\n").all(|line| line.len() <= LONGEST), "{lines}");
+            assert_eq!(lines.replace("\r\n ", ""), text);
+        }
+    }
 
     #[test]
     fn a_calendar_without_events_is_complete_and_folded_by_octets() {
