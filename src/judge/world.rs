@@ -470,7 +470,7 @@ impl World {
 
     fn random(&mut self) -> u64 {
         // SplitMix64 (Steele, Lea, Flood 2014): ids must differ, not be hard to guess.
-        self.head.minted += 1;
+        self.head.minted = self.head.minted.wrapping_add(1);
         let mut z = self.head.seed.wrapping_add(self.head.minted.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
