@@ -57,8 +57,8 @@ impl Diagnostic {
             format!("{line}:{column}:")
         };
         let hint = if self.hint.is_empty() { String::new() } else { format!(" ({})", self.hint) };
-        let message = self.message.replace('\n', " ");
-        format!("{path}:{place} {warning}{message}{hint}")
+        // Both may repeat what stands in the file: a line of a log is one line.
+        format!("{path}:{place} {warning}{}{hint}", self.message).replace('\n', " ")
     }
 
     /// Line and column of the span's start, both from 1; columns count characters.
@@ -109,7 +109,7 @@ impl fmt::Display for Diagnostic {
         let (line, column) = self.position();
         let warning = if self.severity == Severity::Warning { "warning: " } else { "" };
         writeln!(f, "{}:{line}:{column}: {warning}{}", self.source.path.display(), self.message)?;
-        let text = self.source.text.lines().nth(line - 1).unwrap_or("").replace('\t', " ");
+        let text = self.source.text.lines().nth(line - 1).unwrap_or("").replace(['\t', '\r'], " ");
         let gutter = line.to_string().len();
         let start = floor_char_boundary(&self.source.text, self.span.start);
         let end = floor_char_boundary(&self.source.text, self.span.end).max(start);
@@ -155,8 +155,17 @@ mod tests {
     }
 
     #[test]
+    fn in_a_log_it_is_one_line_whatever_it_repeats() {
+        let source = Arc::new(SourceFile { path: "w.toml".into(), text: "a".to_owned() });
+        let said = "b\nc".to_owned();
+        let whole = Diagnostic { severity: Severity::Error, source, span: 0..1, message: said.clone(), hint: said };
+        assert_eq!(whole.brief(), "w.toml:1:1: b c (b c)");
+    }
+
+    #[test]
     fn a_span_outside_the_text_or_inside_a_character_is_no_trouble() {
         assert!(diagnostic("é", 1..1).starts_with("watchbell.toml:1:1: "));
+        assert!(!diagnostic("a\rb", 0..1).contains('\r'), "a terminal would write over the line");
         assert!(diagnostic("a\n", 99..120).starts_with("watchbell.toml:2:1: "));
         assert_eq!(
             diagnostic("", 0..0),

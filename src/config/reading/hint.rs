@@ -5,8 +5,14 @@ use super::{Key, Scope, Type};
 /// How like two names must be for one to be taken for the other.
 const ALIKE: f64 = 0.82;
 
+/// No name of ours is as long; comparing takes as much time and memory as both are long.
+const LONGEST: usize = 100;
+
 /// The candidate that is most like `name`, if any is alike enough.
 pub fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    if name.len() > LONGEST {
+        return None;
+    }
     candidates
         .map(|candidate| (likeness(name, candidate), candidate))
         .filter(|(likeness, _)| *likeness >= ALIKE)
@@ -32,13 +38,23 @@ fn likeness(a: &str, b: &str) -> f64 {
     if longer < 5 { 0.0 } else { strsim::jaro_winkler(&a, &b) * strsim::normalized_damerau_levenshtein(&a, &b).sqrt() }
 }
 
-/// Whether an unknown key may be a misspelt one for a secret, by its name.
-pub(super) fn may_hold_a_secret(scope: &'static Scope, name: &str) -> bool {
+/// Whether an unknown key may be a misspelt one for a secret, by its name, or one for a secret that
+/// stands in the wrong table.
+pub(super) fn may_hold_a_secret(root: &'static Scope, name: &str) -> bool {
     const SUSPECT: &[&str] = &["pass", "secret", "token", "key", "auth", "cred", "pwd", "cookie", "url"];
     let lower = name.to_lowercase();
     let is_secret = |kind: Type| matches!(kind, Type::Secret | Type::Map(Type::Secret));
+    let last = name.rsplit('.').next().unwrap_or(name);
+    let is_one = |key: &Key| {
+        let own = key.name.rsplit('.').next().unwrap_or(key.name);
+        is_secret(key.kind) && (key.name == name || own == last || key.also.contains(&name))
+    };
+    let mut all = Vec::new();
+    collect(root, &mut all);
+    let keys = || all.iter().flat_map(|scope| scope.keys);
     SUSPECT.iter().any(|part| lower.contains(part))
-        || nearest(name, scope.keys.iter().filter(|key| is_secret(key.kind)).map(|key| key.name)).is_some()
+        || keys().any(is_one)
+        || nearest(name, keys().filter(|key| is_secret(key.kind)).map(|key| key.name)).is_some()
 }
 
 /// What to say of the unknown key `name` in `scope`, somewhere below `root`.
@@ -111,6 +127,7 @@ mod tests {
     #[test]
     fn slips_are_forgiven_and_other_words_are_not() {
         let keys = ["every", "timeout", "down_after", "up_after", "degraded_after", "ip"];
+        assert_eq!(nearest(&"every".repeat(100_000), keys.into_iter()), None);
         for (given, meant) in [
             ("evry", Some("every")),
             ("tiemout", Some("timeout")),

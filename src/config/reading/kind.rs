@@ -211,7 +211,7 @@ impl Type {
 
     /// Reads a value; what is wrong with it is reported under the key's `name`.
     pub fn read(self, name: &str, value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Option<Value> {
-        let span = value.span();
+        let (whole, span) = (value, value.span());
         match (self, value.get_ref()) {
             (Self::List(of) | Self::OneOrMore(of), DeValue::Array(array)) => {
                 let items = array.iter().map(|element| Item {
@@ -236,10 +236,12 @@ impl Type {
                 Some(Value::Tables(tables.collect()))
             }
             (Self::Tables(scope), DeValue::Table(_)) => {
+                reader.hide_suspects("", whole);
                 reader.error(span, format!("`{name}` may stand several times"), format!("write `{}`", scope.header));
                 None
             }
             (Self::Table(scope), DeValue::Array(_)) => {
+                reader.hide_suspects("", whole);
                 reader.error(span, format!("`{name}` stands only once"), format!("write `{}`", scope.header));
                 None
             }
@@ -272,8 +274,11 @@ impl Type {
                     None
                 }
                 None => {
-                    if matches!(kind, Self::Secret) {
-                        reader.secret.push(span.clone());
+                    match kind {
+                        Self::Secret => reader.secret.push(span.clone()),
+                        // Such as a whole address with its token where a table should be.
+                        Self::Map(Self::Secret) | Self::Table(_) | Self::Tables(_) => reader.hide(whole),
+                        _ => {}
                     }
                     reader.error(span, format!("`{name}` cannot be {}", given(value)), kind.instead(value));
                     None

@@ -12,11 +12,17 @@ static IN_URL: LazyLock<Regex> = LazyLock::new(|| Regex::new(r#"://([^/?#@\s"']+
 /// confuse a terminal as a `?`. Quotes, line ends and all places stay as they are.
 pub fn hide(text: &str, ranges: &[Range<usize>]) -> String {
     let in_urls = IN_URL.captures_iter(text).filter_map(|found| found.get(1)).map(|found| found.range());
-    let all: Vec<Range<usize>> = ranges.iter().cloned().chain(in_urls).collect();
+    let mut all: Vec<Range<usize>> = ranges.iter().cloned().chain(in_urls).collect();
+    // In order, so that each is looked at once: a file may hold thousands of secrets.
+    all.sort_by_key(|range| range.start);
+    let mut all = all.into_iter().peekable();
+    let mut until = 0;
     let mut hidden = String::with_capacity(text.len());
     for (at, c) in text.char_indices() {
-        let is_shown = matches!(c, '"' | '\'' | '\n' | '\r' | '{' | '}' | '[' | ']' | '=' | ',' | ' ')
-            || !all.iter().any(|range| range.contains(&at));
+        while let Some(range) = all.next_if(|range| range.start <= at) {
+            until = until.max(range.end);
+        }
+        let is_shown = at >= until || matches!(c, '"' | '\'' | '\n' | '\r' | '{' | '}' | '[' | ']' | '=' | ',' | ' ');
         if is_confusing(c) {
             hidden.extend(std::iter::repeat_n('?', c.len_utf8()));
         } else if is_shown {
@@ -28,6 +34,42 @@ pub fn hide(text: &str, ranges: &[Range<usize>]) -> String {
     }
     hidden
 }
+
+/// `said` without what `hidden` hides of `text`: messages repeat values, and what is known to be
+/// secret only once all of the file was read must not stand in them.
+pub fn withheld(said: &str, text: &str, hidden: &str) -> String {
+    let mut said = said.to_owned();
+    let mut from = None;
+    // Both are as long in bytes, but what is hidden has a star for each of them.
+    for (at, c) in text.char_indices().chain(std::iter::once((text.len(), '*'))) {
+        let is_hidden = hidden.as_bytes().get(at) == Some(&b'*') && c != '*';
+        match (is_hidden, from) {
+            (true, None) => from = Some(at),
+            (false, Some(start)) => {
+                if let Some(secret) = text.get(start..at).filter(|secret| secret.len() > 2) {
+                    said = said.replace(secret, "***");
+                }
+                from = None;
+            }
+            _ => {}
+        }
+    }
+    said
+}
+
+/// What a message says, fit for a terminal and a log: what could confuse is a `?`, and texts of the
+/// file that it repeats are cut when they are long.
+pub fn tamed(said: &str) -> String {
+    let said: String =
+        said.chars().map(|c| if is_confusing(c) || matches!(c, '\r' | '\t') { '?' } else { c }).collect();
+    match said.char_indices().nth(LONGEST) {
+        Some((end, _)) => said.get(..end).unwrap_or_default().to_owned() + "…",
+        None => said,
+    }
+}
+
+/// The most characters of a message: what the regex library says of a pattern takes several lines.
+const LONGEST: usize = 2000;
 
 /// Where secrets may stand in a text that cannot be parsed: what follows a telling name on its line,
 /// the lines that such a value goes on for, and all values below a telling header.
@@ -106,6 +148,25 @@ mod tests {
         assert!((1..=6).all(|n| !hidden.contains(&format!("s{n}"))), "{hidden}");
         assert!(["API", "\"a\n", "a:1", "5s"].iter().all(|shown| hidden.contains(shown)), "{hidden}");
         assert_eq!(hidden.len(), text.len());
+    }
+
+    #[test]
+    fn a_message_does_not_repeat_what_is_hidden() {
+        let text = "\"smtps://ann:s3cret@mail\"";
+        let hidden = hide(text, &[]);
+        assert_eq!(withheld("`smtps://ann:s3cret@mail` will not do", text, &hidden), "`smtps://***@mail` will not do");
+        assert_eq!(withheld("write `x:hünter2`", "\"hünter2\"", "\"********\""), "write `x:***`");
+    }
+
+    #[test]
+    fn secrets_within_one_another_are_hidden_to_the_last_end() {
+        assert_eq!(hide("abcdefgh", &[4..6, 1..7, 2..3]), "a******h");
+    }
+
+    #[test]
+    fn what_a_message_repeats_is_tamed_and_cut() {
+        assert_eq!(tamed("`a\u{1b}[2J\r\u{202e}b`\nc"), "`a?[2J??b`\nc");
+        assert_eq!(tamed(&"ü".repeat(5000)).chars().count(), LONGEST + 1);
     }
 
     #[test]

@@ -13,7 +13,12 @@ pub mod schema;
 mod secrets;
 mod time;
 
-use std::{collections::HashSet, ops::Range, path::Path, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    ops::Range,
+    path::Path,
+    sync::Arc,
+};
 
 use jiff::tz::TimeZone;
 use toml::{
@@ -195,6 +200,9 @@ struct Problem {
     hint: String,
 }
 
+/// So many problems of a file are told; the rest is counted.
+const MOST_PROBLEMS: usize = 200;
+
 /// One file being read.
 pub struct Reader<'a> {
     root: &'static Scope,
@@ -204,6 +212,8 @@ pub struct Reader<'a> {
     problems: Vec<Problem>,
     /// Bytes that no message may show.
     secret: Vec<Range<usize>>,
+    /// Names of unknown keys, and whether they may hold a secret: names repeat, and comparing takes time.
+    suspects: HashMap<String, bool>,
     text: String,
 }
 
@@ -212,7 +222,7 @@ impl<'a> Reader<'a> {
     #[must_use]
     pub fn new(root: &'static Scope, text: &str, sources: Sources<'a>, zone: TimeZone) -> Self {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text).to_owned();
-        Self { root, sources, zone, problems: Vec::new(), secret: Vec::new(), text }
+        Self { root, sources, zone, problems: Vec::new(), secret: Vec::new(), suspects: HashMap::new(), text }
     }
 
     /// Reads all of it, as far as it can be understood.
@@ -269,18 +279,35 @@ impl<'a> Reader<'a> {
         }
         let text = mask::hide(&self.text, &self.secret);
         let source = Arc::new(SourceFile { path: path.to_owned(), text });
+        let clear = std::mem::take(&mut self.text);
+        let fit = |said: &str, span: &Range<usize>| {
+            let (clear, hidden) = (clear.get(span.clone()), source.text.get(span.clone()));
+            mask::tamed(&mask::withheld(said, clear.unwrap_or_default(), hidden.unwrap_or_default()))
+        };
         let mut seen = HashSet::new();
-        self.problems
+        let (mut errors, mut warnings): (Vec<Problem>, Vec<Problem>) = self
+            .problems
             .into_iter()
-            .map(|Problem { severity, span, message, hint, .. }| Diagnostic {
-                severity,
-                source: Arc::clone(&source),
-                span,
-                message,
-                hint,
-            })
-            .filter(|diagnostic| seen.insert((diagnostic.span.start, diagnostic.message.clone())))
-            .partition(|diagnostic| diagnostic.severity == Severity::Error)
+            .filter(|problem| seen.insert((problem.span.start, problem.message.clone())))
+            .partition(|problem| problem.severity == Severity::Error);
+        let told = |Problem { severity, span, message, hint, .. }: Problem| Diagnostic {
+            severity,
+            source: Arc::clone(&source),
+            message: fit(&message, &span),
+            hint: fit(&hint, &span),
+            span,
+        };
+        for problems in [&mut errors, &mut warnings] {
+            let more = problems.len().saturating_sub(MOST_PROBLEMS);
+            problems.truncate(MOST_PROBLEMS);
+            if more > 0
+                && let Some(last) = problems.last_mut()
+            {
+                let before = if last.hint.is_empty() { "" } else { "; " };
+                last.hint = format!("{}{before}{more} more problems follow", last.hint);
+            }
+        }
+        (errors.into_iter().map(told).collect(), warnings.into_iter().map(told).collect())
     }
 
     /// Reads one table along its keys.
@@ -312,6 +339,20 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The same for what may be a secret in the value of an unknown key, which nothing else looks at.
+    fn hide_suspects(&mut self, name: &str, value: &Spanned<DeValue<'_>>) {
+        let root = self.root;
+        if *self.suspects.entry(name.to_owned()).or_insert_with(|| hint::may_hold_a_secret(root, name)) {
+            self.hide(value);
+            return;
+        }
+        match value.get_ref() {
+            DeValue::Array(array) => array.iter().for_each(|element| self.hide_suspects("", element)),
+            DeValue::Table(table) => table.iter().for_each(|(key, value)| self.hide_suspects(key.get_ref(), value)),
+            _ => {}
+        }
+    }
+
     fn walk(&mut self, scope: &'static Scope, prefix: &str, table: &DeTable<'_>, fields: &mut Fields) {
         let mut entries: Vec<_> = table.iter().collect();
         entries.sort_by_key(|(key, _)| key.span().start);
@@ -337,10 +378,14 @@ impl<'a> Reader<'a> {
                     self.error(value.span(), format!("`{name}` is a table of its own"), hint);
                 }
             } else {
-                if hint::may_hold_a_secret(scope, &name) {
+                // Nobody reads that many hints, and each takes a while to find.
+                let is_one_of_many = self.problems.len() >= MOST_PROBLEMS;
+                if is_one_of_many {
                     self.hide(value);
+                } else {
+                    self.hide_suspects(&name, value);
                 }
-                let hint = hint::unknown(self.root, scope, &name);
+                let hint = if is_one_of_many { String::new() } else { hint::unknown(self.root, scope, &name) };
                 self.error(key.span(), format!("unknown key `{name}` in {}", scope.place), hint);
             }
         }
