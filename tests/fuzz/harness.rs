@@ -25,7 +25,7 @@ const TOO_LONG: Duration = Duration::from_secs(1);
 /// The same as a part of all tests, unoptimised and beside others.
 const TOO_LONG_IN_TESTS: Duration = Duration::from_secs(10);
 /// After this, an input will never be done.
-const HANGS: Duration = Duration::from_secs(30);
+const HANGS: Duration = Duration::from_mins(2);
 /// How long is spent on making a failing input smaller.
 const CUTTING: Duration = Duration::from_secs(5);
 
@@ -37,15 +37,17 @@ pub struct Target<'a> {
     pub cases: u64,
     /// How many at once. More than there are processors is for those that wait for sockets.
     pub threads: usize,
-    /// Further inputs to begin with.
+    /// Further inputs, to begin with and to make others of.
     pub seeds: Vec<Vec<u8>>,
+    /// Large ones, of which no others are made.
+    pub large: Vec<Vec<u8>>,
     /// What the inputs are made of.
     pub words: &'a [&'a str],
 }
 
 impl Target<'static> {
     pub fn new(name: &'static str, cases: u64) -> Self {
-        Self { name, cases, threads: 1, seeds: Vec::new(), words: &[] }
+        Self { name, cases, threads: 1, seeds: Vec::new(), large: Vec::new(), words: &[] }
     }
 }
 
@@ -84,19 +86,15 @@ impl Target<'_> {
         let shared = Run {
             busy: (0..self.threads).map(|_| Default::default()).collect(),
             target: &self,
-            corpus,
             base: base.unwrap_or(1),
-            cases,
+            // What is known to be hard comes first, as it is.
+            cases: cases + known(&self, &corpus),
+            corpus,
             next: AtomicU64::new(0),
             slowest: Mutex::default(),
             failure: Mutex::default(),
             began: Instant::now(),
         };
-        for input in &shared.corpus {
-            if let Err(why) = attempt(&run, input) {
-                fail(&self, &shared, &run, Failure { seed: None, input: input.clone(), why });
-            }
-        }
         let (done, watched) = mpsc::channel::<()>();
         thread::scope(|scope| {
             let shared = &shared;
@@ -118,7 +116,7 @@ impl Target<'_> {
             let (slowest, case) = *shared.slowest.lock().unwrap();
             let took = shared.began.elapsed();
             eprintln!(
-                "fuzz {}: {cases} inputs in {:.0} s ({:.0}/s), 0 panics, 0 hangs, slowest {:.1} ms (seed {}), at most {} MiB",
+                "fuzz {}: {cases} inputs in {:.0} s ({:.0}/s), 0 panics, 0 hangs, slowest {:.1} ms (seed {:?}), at most {} MiB",
                 self.name,
                 took.as_secs_f64(),
                 cases as f64 / took.as_secs_f64(),
@@ -130,19 +128,30 @@ impl Target<'_> {
     }
 }
 
+/// How many inputs there are before any is made.
+fn known(target: &Target<'_>, corpus: &[Vec<u8>]) -> u64 {
+    (target.large.len() + corpus.len()) as u64
+}
+
 impl Run<'_> {
-    fn seed(&self, case: u64) -> u64 {
+    /// The seed of a case; `None`: it is one of those known.
+    fn seed(&self, case: u64) -> Option<u64> {
+        let case = case.checked_sub(known(self.target, &self.corpus))?;
         // The first case's seed is the one given, so that any case can be made the first.
-        if case == 0 { self.base } else { Dice::new(self.base ^ case.wrapping_mul(0x2545_f491_4f6c_dd1d)).next() }
+        Some(if case == 0 { self.base } else { Dice::new(self.base ^ case.wrapping_mul(0x2545_f491_4f6c_dd1d)).next() })
     }
 
-    fn input(&self, seed: u64, make: &dyn Fn(&mut Dice) -> Vec<u8>) -> Vec<u8> {
+    fn input(&self, case: u64, make: &dyn Fn(&mut Dice) -> Vec<u8>) -> Vec<u8> {
+        let Some(seed) = self.seed(case) else {
+            return self.target.large.iter().chain(&self.corpus).nth(case as usize).cloned().unwrap_or_default();
+        };
         let mut dice = Dice::new(seed);
-        let from_corpus = !self.corpus.is_empty() && dice.one_in(2);
-        let mut input = if from_corpus { self.corpus[dice.below(self.corpus.len())].clone() } else { make(&mut dice) };
-        if from_corpus || dice.one_in(3) {
-            let other =
-                if self.corpus.is_empty() { Vec::new() } else { self.corpus[dice.below(self.corpus.len())].clone() };
+        let one_of = |dice: &mut Dice| self.corpus.get(dice.below(self.corpus.len())).cloned();
+        let known = if dice.one_in(2) { one_of(&mut dice) } else { None };
+        let is_changed = known.is_some() || dice.one_in(3);
+        let mut input = known.unwrap_or_else(|| make(&mut dice));
+        if is_changed {
+            let other = one_of(&mut dice).unwrap_or_default();
             dice.mutate(&mut input, self.target.words, &other);
         }
         input
@@ -155,9 +164,8 @@ impl Run<'_> {
                 self.busy[thread].0.store(0, Ordering::Relaxed);
                 return;
             }
-            let seed = self.seed(case);
-            let input = self.input(seed, make);
-            self.busy[thread].1.store(seed, Ordering::Relaxed);
+            let input = self.input(case, make);
+            self.busy[thread].1.store(case, Ordering::Relaxed);
             self.busy[thread].0.store(self.began.elapsed().as_millis() as u64 + 1, Ordering::Relaxed);
             match attempt(run, &input) {
                 Ok(took) => {
@@ -167,7 +175,9 @@ impl Run<'_> {
                     }
                 }
                 Err(why) => {
-                    self.failure.lock().unwrap().get_or_insert(Failure { seed: Some(seed), input, why });
+                    let seed = self.seed(case);
+                    self.failure.lock().unwrap().get_or_insert(Failure { seed, input, why });
+                    self.busy[thread].0.store(0, Ordering::Relaxed);
                     return;
                 }
             }
@@ -179,12 +189,13 @@ impl Run<'_> {
         let mut told = Instant::now();
         while matches!(ended.recv_timeout(Duration::from_millis(200)), Err(mpsc::RecvTimeoutError::Timeout)) {
             let now = self.began.elapsed().as_millis() as u64;
-            for (since, seed) in &self.busy {
+            for (since, case) in &self.busy {
                 let since = since.load(Ordering::Relaxed);
                 if since > 0 && u128::from(now.saturating_sub(since)) > HANGS.as_millis() {
-                    let seed = seed.load(Ordering::Relaxed);
-                    let found = keep(self.target.name, &self.input(seed, make));
-                    eprintln!("fuzz {}: hangs with WATCHBELL_SEED={seed}: {}", self.target.name, found.display());
+                    let case = case.load(Ordering::Relaxed);
+                    let found = keep(self.target.name, &self.input(case, make));
+                    let seed = self.seed(case);
+                    eprintln!("fuzz {}: it hangs with the seed {seed:?}: {}", self.target.name, found.display());
                     std::process::exit(101);
                 }
             }
@@ -219,7 +230,7 @@ fn attempt(run: &dyn Fn(&[u8]), input: &[u8]) -> Result<Duration, String> {
 
 /// Cuts a failing input down, keeps it, and panics with all that is needed to see it again.
 fn fail(target: &Target<'_>, run: &Run<'_>, function: &dyn Fn(&[u8]), failure: Failure) -> ! {
-    let small = cut(function, failure.input);
+    let small = cut(function, failure.input, &failure.why);
     let found = keep(target.name, &small);
     let seed = failure.seed.map_or_else(String::new, |seed| format!("WATCHBELL_SEED={seed} WATCHBELL_FUZZ=1 "));
     panic!(
@@ -234,9 +245,11 @@ fn fail(target: &Target<'_>, run: &Run<'_>, function: &dyn Fn(&[u8]), failure: F
     );
 }
 
-/// The input without as much as can be left out of it so that it still fails.
-fn cut(run: &dyn Fn(&[u8]), mut input: Vec<u8>) -> Vec<u8> {
+/// The input without as much as can be left out of it so that it still fails at the same place.
+fn cut(run: &dyn Fn(&[u8]), mut input: Vec<u8>, why: &str) -> Vec<u8> {
     let began = Instant::now();
+    let place = |why: &str| why.lines().next().unwrap_or("").to_owned();
+    let still_fails = |input: &[u8]| attempt(run, input).is_err_and(|other| place(&other) == place(why));
     let mut size = input.len() / 2;
     while size > 0 {
         let mut at = 0;
@@ -246,7 +259,7 @@ fn cut(run: &dyn Fn(&[u8]), mut input: Vec<u8>) -> Vec<u8> {
             }
             let mut less = input.clone();
             less.drain(at..(at + size).min(less.len()));
-            if attempt(run, &less).is_err() {
+            if still_fails(&less) {
                 input = less;
             } else {
                 at += size;
@@ -304,12 +317,32 @@ thread_local! {
     static SAID: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
+/// Threads whose names begin so run the product's tasks: a panic there reaches nobody else.
+pub const WATCHED: &str = "fuzzed-";
+static TASK_PANICKED: Mutex<Option<String>> = Mutex::new(None);
+
+/// Panics if a task on a watched thread did.
+pub fn no_task_panicked() {
+    let said = TASK_PANICKED.lock().unwrap().clone();
+    assert!(said.is_none(), "a task panicked: {}", said.unwrap_or_default());
+}
+
 fn keep_quiet_about_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let usual = panic::take_hook();
         panic::set_hook(Box::new(move |info| if QUIET.get() { SAID.set(info.to_string()) } else { usual(info) }));
     });
+}
+
+/// A runtime whose tasks' panics are noticed by [`no_task_panicked`].
+pub fn runtime(name: &'static str) -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name(format!("{WATCHED}{name}"))
+        .enable_all()
+        .build()
+        .unwrap()
 }
 
 #[test]

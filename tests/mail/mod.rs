@@ -3,6 +3,6 @@
 
 mod cuts;
 mod delivery;
-mod fixture;
+pub mod fixture;
 mod pool;
 mod signed;
