@@ -39,7 +39,8 @@ pub fn to_html_under(text: &str, above: usize) -> String {
         Event::Start(Tag::HtmlBlock) => Some(Event::Start(Tag::Paragraph)),
         Event::End(TagEnd::HtmlBlock) => Some(Event::End(TagEnd::Paragraph)),
         Event::Start(Tag::Link { link_type, dest_url, .. }) => {
-            let address = link_address(link_type, &dest_url);
+            // An address in the words of a link stands for itself; HTML has no link within a link.
+            let address = link_address(link_type, &dest_url).filter(|_| !links.contains(&true));
             links.push(address.is_some());
             let open = |url: Url| format!("<a href=\"{}\" rel=\"nofollow noopener\">", escape(url.as_str()));
             address.map(|url| Event::InlineHtml(open(url).into()))
@@ -248,6 +249,13 @@ impl Plain {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_link_stands_within_another() {
+        let html = to_html("[a <https://b.example/> c](https://a.example/)");
+        assert_eq!(html, "<p><a href=\"https://a.example/\" rel=\"nofollow noopener\">a https://b.example/ c</a></p>");
+        assert_eq!(to_html("[x <b@c.example>](javascript:x)").matches("<a ").count(), 1);
+    }
 
     #[test]
     fn nesting_without_end_has_an_end() {
