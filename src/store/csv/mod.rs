@@ -177,7 +177,8 @@ pub enum ExportError {
 /// # Errors
 /// If the store cannot be read or the lines cannot be written.
 pub fn export(store: &Store, filter: &Filter, out: impl io::Write) -> Result<u64, ExportError> {
-    let mut writer = ::csv::Writer::from_writer(out);
+    // An address may begin with what a comment begins with: then it stands in quotes.
+    let mut writer = ::csv::WriterBuilder::new().comment(Some(b'#')).from_writer(out);
     let io = |error: ::csv::Error| ExportError::Write(io::Error::from(error));
     writer.write_record(COLUMNS).map_err(io)?;
     let mut written = 0;

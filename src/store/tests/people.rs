@@ -184,24 +184,28 @@ fn an_export_can_be_imported_again() {
         picky,
         Subscriber { state: SubscriberState::Suspended, ..subscriber(2, &[]) },
         Subscriber { state: SubscriberState::Pending, confirmed_at: None, ..subscriber(3, &[]) },
+        // What would be a comment if it stood bare.
+        Subscriber { address: Address::parse("#news@example.org").unwrap(), ..subscriber(4, &[]) },
     ];
     for person in &people {
         store.add_subscriber(person).unwrap();
     }
     let mut out = Vec::new();
-    assert_eq!(csv::export(&store, &Filter::default(), &mut out).unwrap(), 3);
+    assert_eq!(csv::export(&store, &Filter::default(), &mut out).unwrap(), 4);
     let text = String::from_utf8(out.clone()).unwrap();
     assert!(
         text.starts_with(
             "email,services,groups,kinds,min_impact,language,timezone,state,created_at,confirmed_at\n\
-         reader1@example.org,api db,public,incidents,major,pt-BR,Europe/Berlin,confirmed,2026-11-21T00:00:00Z,"
+         \"#news@example.org\","
+        ) && text.contains(
+            "\nreader1@example.org,api db,public,incidents,major,pt-BR,Europe/Berlin,confirmed,2026-11-21T00:00:00Z,"
         ),
         "{text}"
     );
-    assert_eq!(import(&mut store, &text), Imported { same: 3, ..Imported::default() });
+    assert_eq!(import(&mut store, &text), Imported { same: 4, ..Imported::default() });
 
     let (_other_folder, mut other) = testing::store();
-    assert_eq!(import(&mut other, &text).added, 3);
+    assert_eq!(import(&mut other, &text).added, 4);
     let mut again = Vec::new();
     csv::export(&other, &Filter::default(), &mut again).unwrap();
     assert_eq!(again, out);
