@@ -128,7 +128,7 @@ impl Affected {
     pub fn downtime_ms(&self, now: Timestamp) -> u64 {
         let end = self.recovered_at.unwrap_or(now);
         let ms = end.as_millisecond().saturating_sub(self.started_at.as_millisecond());
-        self.earlier_ms + u64::try_from(ms).unwrap_or(0)
+        self.earlier_ms.saturating_add(u64::try_from(ms).unwrap_or(0))
     }
 }
 

@@ -27,7 +27,7 @@ impl Turn<'_> {
         let count = case.flaps.entry(service.clone()).or_default();
         *count = if is_soon { count.saturating_add(1) } else { 0 };
         let is_often = *count >= AGAIN;
-        case.rounds += u32::from(is_whole);
+        case.rounds = case.rounds.saturating_add(u32::from(is_whole));
         is_often || case.rounds >= AGAIN || case.steady_at.is_some()
     }
 

@@ -139,7 +139,7 @@ impl Turn<'_> {
         let incident = &mut case.incident;
         incident.status = IncidentStatus::Investigating;
         incident.resolved_at = None;
-        incident.reopened += 1;
+        incident.reopened = incident.reopened.saturating_add(1);
         self.touched.insert(id.clone());
         self.world.touch_incident(id);
     }

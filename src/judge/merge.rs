@@ -153,7 +153,7 @@ fn both(a: &Affected, b: &Affected) -> Affected {
     let (last, first) = if ends_at(a) >= ends_at(b) { (a, b) } else { (b, a) };
     Affected {
         worst: last.worst.max(first.worst),
-        earlier_ms: last.earlier_ms + first.downtime_ms(last.started_at.max(first.started_at)),
+        earlier_ms: last.earlier_ms.saturating_add(first.downtime_ms(last.started_at.max(first.started_at))),
         cause: last.cause.or(first.cause),
         seen_failing: last.seen_failing || first.seen_failing,
         ..last.clone()
@@ -163,7 +163,7 @@ fn both(a: &Affected, b: &Affected) -> Affected {
 /// What is left of an incident that became part of another: nothing that is shown.
 fn taken_off(mut incident: Incident, now: Timestamp) -> Incident {
     let over_at = now.max(incident.started_at);
-    incident.version += 1;
+    incident.version = incident.version.saturating_add(1);
     incident.withdrawn = true;
     incident.status = IncidentStatus::Resolved;
     incident.resolved_at = Some(over_at);

@@ -57,7 +57,7 @@ impl<'a> Turn<'a> {
             self.refresh_views(&id);
             self.world.touch_incident(&id);
             if let Some(case) = self.world.cases.get_mut(&id) {
-                case.incident.version += 1;
+                case.incident.version = case.incident.version.saturating_add(1);
                 case.forget_flapping();
                 self.step.incidents.push(case.incident.clone());
             }
