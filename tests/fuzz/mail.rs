@@ -162,6 +162,7 @@ fn compose(composer: &Composer, texts: &[String], shape: usize) -> Vec<u8> {
         services: ["api", "website"].map(|id| ServiceId::new(id).unwrap()).into(),
         notify: true,
         view: IncidentView::from(&incident),
+        fact: None,
         update: (shape / 7).is_multiple_of(2).then_some(update),
     };
     let subscriber = Subscriber {

@@ -8,11 +8,11 @@ use watchbell::{
     domain::IncidentStatus,
     site::{
         context::Context,
-        days::Days,
+        facts::Facts,
         feeds::Authority,
         plan,
         render::Renderer,
-        snapshot::{Facts, Memory, Snapshot},
+        snapshot::{Memory, Snapshot},
     },
     untrusted,
 };
@@ -106,14 +106,12 @@ fn rendered(scene: &Scene) -> Vec<(String, String)> {
     let now: Timestamp = at(NOW);
     let authority = Authority::mint(&scene.config.site.url, Timestamp::UNIX_EPOCH);
     let context = Context::load(&scene.config, authority, true).unwrap();
-    let facts = Facts::read(scene, &context, now, Facts::default()).unwrap();
-    let days = Days::last(30, now, context.zone());
-    let memory = Memory::default();
-    let heads_key = plan::heads_key(&facts.heads);
-    let snapshot =
-        Snapshot { context: &context, facts: &facts, memory: &memory, archive: scene, now, days: &days, heads_key };
+    let (mut facts, memory) = (Facts::default(), Memory::default());
+    let touched = facts.update(scene, &context, now).unwrap();
+    assert!(touched.all);
+    let snapshot = Snapshot::new(&context, &facts, &memory, scene, now);
     let renderer = Renderer::new(&snapshot);
-    let files = plan::plan(&snapshot).into_iter().filter(|file| !matches!(file.what, plan::What::Asset(_)));
+    let files = plan::plan(&snapshot, &touched).into_iter().filter(|file| !matches!(file.what, plan::What::Asset(_)));
     let files = files.filter_map(|file| Some((file.path.clone(), renderer.render(&file.what, &file.path).unwrap()?)));
     files.map(|(path, file)| (path, String::from_utf8(file.bytes).unwrap())).collect()
 }

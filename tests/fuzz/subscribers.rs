@@ -171,7 +171,7 @@ pub fn subscribers() {
     Target { words: CSV, large, ..Target::new("subscribers", 2500) }.run(file, |input| {
         let parsed = parse(input, &rules);
         check(&parsed, input, &rules);
-        let mut writer = csv::Writer::from_writer(Vec::new());
+        let mut writer = csv::WriterBuilder::new().comment(Some(b'#')).from_writer(Vec::new());
         writer.write_record(COLUMNS).unwrap();
         for candidate in &parsed.candidates {
             writer.write_record(line(candidate)).unwrap();
