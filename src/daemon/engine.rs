@@ -118,6 +118,14 @@ impl Engine {
         self.step(Input::Rules, now);
     }
 
+    /// Whether the slot has ended in which the next check is due. Whoever looks sooner, for another
+    /// reason, leaves the schedule alone: a check that waits equally long at each of its turns
+    /// keeps an even pace.
+    #[must_use]
+    pub fn is_slot_over(&self, now: Timestamp) -> bool {
+        self.schedule.wake_at().is_some_and(|at| at <= now)
+    }
+
     /// The checks to probe now, most urgent first. Each must come back through
     /// [`Self::finished`] or [`Self::gave_up`].
     pub fn take_due(&mut self, now: Timestamp) -> Vec<Due> {
@@ -321,5 +329,18 @@ mod tests {
         }
         let late = unfiled(engine.world(), &[]);
         assert!(late.len() == 1 && late[0].is_open(), "{late:?}");
+    }
+
+    #[test]
+    fn what_is_due_starts_at_the_end_of_its_slot() {
+        let mut engine = engine();
+        let ms = |ms: i64| at(0) + SignedDuration::from_millis(ms);
+        engine.take_due(at(0));
+        engine.gave_up(&key("api"), at(0));
+        let turn = engine.schedule.wake_at().unwrap().duration_since(at(0)).as_millis();
+        let turn = i64::try_from(turn).unwrap();
+        let over: Vec<bool> = (turn - 15..=turn).map(|at| engine.is_slot_over(ms(at))).collect();
+        assert_eq!(over.iter().filter(|over| **over).count(), 1);
+        assert_eq!(engine.take_due(ms(turn)).len(), 1);
     }
 }
