@@ -233,12 +233,12 @@ fn write_again(output: &Path, anchor: &Path, written: &[PathBuf]) -> io::Result<
     rustix::fs::syncfs(File::open(anchor)?)?;
     let began = Instant::now();
     shared(&copies, |(path, bytes)| {
-        let mut file = File::create(path.with_extension("tmp")).unwrap();
+        let mut file = File::create(temporary(path)).unwrap();
         file.write_all(bytes).unwrap();
         file.sync_all().unwrap();
     });
     for (path, _) in &copies {
-        fs::rename(path.with_extension("tmp"), path)?;
+        fs::rename(temporary(path), path)?;
     }
     let mut folders: Vec<&Path> = copies.iter().flat_map(|(path, _)| path.ancestors().skip(1)).collect();
     folders.retain(|folder| folder.starts_with(anchor));
@@ -246,6 +246,10 @@ fn write_again(output: &Path, anchor: &Path, written: &[PathBuf]) -> io::Result<
     folders.dedup();
     shared(&folders, |folder| File::open(folder).unwrap().sync_all().unwrap());
     Ok(ms(began))
+}
+
+fn temporary(path: &Path) -> PathBuf {
+    path.with_file_name(format!(".{}.tmp", path.file_name().unwrap_or_default().to_string_lossy()))
 }
 
 fn shared<T: Sync>(items: &[T], work: impl Fn(&T) + Sync) {

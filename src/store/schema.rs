@@ -39,6 +39,8 @@ const JOURNAL_SIZE_LIMIT: i64 = 16 * 1024 * 1024;
 /// Pages kept in memory, in KiB as a negative number: enough to queue an event for 100,000
 /// people without reading back what was just written.
 const CACHE_KIB: i64 = -16_384;
+/// The same where nothing is written: what was read is kept by whoever asked.
+const READING_CACHE_KIB: i64 = -2_048;
 
 /// The first version without the bug that lets a WAL reset lose pages (3.7.0 to 3.51.2).
 const SQLITE_AT_LEAST: i32 = 3_051_003;
@@ -54,7 +56,7 @@ pub(super) fn open(path: &Path, allow_volatile: bool, now: Timestamp) -> Result<
         .connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
         .map_err(|error| StoreError::from_sqlite(path, "open it", error))?;
     let sqlite = |error| StoreError::from_sqlite(path, "open it", error);
-    settings(&db).map_err(sqlite)?;
+    settings(&db, CACHE_KIB).map_err(sqlite)?;
     keep_log_at_close(&db, true).map_err(sqlite)?;
     let found = check_schema(&db, path)?;
     if db.is_readonly("main").map_err(sqlite)? {
@@ -107,7 +109,7 @@ pub(super) fn open_to_check(path: &Path) -> Result<(Held, i64), StoreError> {
     let sqlite = |error| StoreError::from_sqlite(path, "open it", error);
     let db =
         doorway.connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(sqlite)?;
-    settings(&db).map_err(sqlite)?;
+    settings(&db, READING_CACHE_KIB).map_err(sqlite)?;
     let found = check_schema(&db, path)?;
     Ok((db, found))
 }
@@ -185,12 +187,12 @@ pub(super) fn recognise(path: &Path, doorway: &Doorway) -> Result<Found, StoreEr
 }
 
 /// What holds for every connection.
-fn settings(db: &Connection) -> rusqlite::Result<()> {
+fn settings(db: &Connection, cache_kib: i64) -> rusqlite::Result<()> {
     db.busy_timeout(Duration::from_secs(5))?;
     db.set_prepared_statement_cache_capacity(128);
     db.pragma_update(None, "foreign_keys", true)?;
     db.pragma_update(None, "trusted_schema", false)?;
-    db.pragma_update(None, "cache_size", CACHE_KIB)?;
+    db.pragma_update(None, "cache_size", cache_kib)?;
     db.pragma_update(None, "temp_store", "MEMORY")
 }
 
