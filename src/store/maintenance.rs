@@ -53,14 +53,16 @@ pub struct Backup {
 /// nothing is left behind then.
 pub fn backup(config: &config::Store, to: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Backup, StoreError> {
     let key_to = tokens::path_beside(to);
+    let key = Key::read(&Key::path(config))?;
+    // A key that is ours already was left by a backup that was killed before the copy was there.
+    let is_left = key.is_some() && Key::read(&key_to).is_ok_and(|left| left == key);
     for path in [to, &key_to] {
-        if path.symlink_metadata().is_ok() {
+        if path.symlink_metadata().is_ok() && !(is_left && path == key_to) {
             return Err(StoreError::Exists { path: path.to_owned() });
         }
     }
     let db = schema::open_to_read(&config.path)?;
-    let key = Key::read(&Key::path(config))?;
-    if let Some(key) = &key {
+    if let Some(key) = key.as_ref().filter(|_| !is_left) {
         fsio::create(&key_to, key.bytes(), 0o600).map_err(|error| StoreError::from_io(&key_to, error))?;
     }
     if let Err(error) = copy_out(&db, to, progress) {
@@ -84,6 +86,10 @@ fn draft_copy(db: &Connection, to: &Path, progress: &mut dyn FnMut(Progress)) ->
     let draft = schema::draft_of(to);
     let folder = schema::folder_of(&draft);
     let io = |error| StoreError::from_io(to, error);
+    for left in schema::drafts_left(to) {
+        // Best effort: a copy may be large, but nothing depends on it.
+        let _ = fsio::remove(&left, folder);
+    }
     fsio::remove(&draft, folder).map_err(io)?;
     fsio::create(&draft, b"", 0o600).map_err(io)?;
     let copied = copy_pages(db, &draft, progress)

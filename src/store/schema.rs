@@ -307,6 +307,20 @@ pub(super) fn draft_of(path: &Path) -> PathBuf {
     path.with_file_name(format!(".{name}.{}-{number}{}", std::process::id(), fsio::TEMPORARY))
 }
 
+/// What others who made a file at `path` left beside it as they were killed, journals included.
+pub(super) fn drafts_left(path: &Path) -> Vec<PathBuf> {
+    let start = format!(".{}.", path.file_name().unwrap_or_default().to_string_lossy());
+    let is_left = |name: &str| {
+        let process = name.strip_prefix(&start).and_then(|rest| rest.split_once('-'));
+        process.is_some_and(|(id, rest)| {
+            let is_draft = rest.contains(fsio::TEMPORARY) && id.parse::<u32>().is_ok();
+            is_draft && !Path::new("/proc").join(id).exists()
+        })
+    };
+    let entries = fs::read_dir(folder_of(path)).into_iter().flatten().flatten();
+    entries.filter(|entry| is_left(&entry.file_name().to_string_lossy())).map(|entry| entry.path()).collect()
+}
+
 fn fill(path: &Path, now: Timestamp) -> rusqlite::Result<()> {
     let mut db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     db.pragma_update(None, "synchronous", "FULL")?;

@@ -9,6 +9,7 @@
 //! | `truth`, `record`, `audit` | what happened, what it says happened, and where the two disagree |
 //! | `site` | files that must be whole at any moment |
 //! | `sabotage` | the audit finds what is wrong |
+//! | `backup` | a large backup, killed in the middle |
 //! | `ending` | asked to end while a relay is slow, then killed |
 //!
 //! `scripts/kills` runs a thousand.
@@ -27,6 +28,7 @@ use self::{
 };
 
 mod audit;
+mod backup;
 mod ending;
 mod moments;
 mod people;
@@ -99,22 +101,24 @@ fn killed_at_any_moment_it_loses_nothing_and_doubles_nothing() {
 }
 
 fn add(total: &mut Report, seed: u64, kills: u64, ended: Ended) {
-    let Report { kills: died, moments, phases, outages, incidents, people, deliveries, mails, copies, stalls, wrong } =
-        ended.report;
-    total.kills += died;
-    for (moment, count) in moments {
+    let report = ended.report;
+    let (outages, mails, copies, wrong) = (report.outages, report.mails, report.copies, report.wrong);
+    total.kills += report.kills;
+    for (moment, count) in report.moments {
         *total.moments.entry(moment).or_default() += count;
     }
-    for (phase, count) in phases {
+    for (phase, count) in report.phases {
         *total.phases.entry(phase).or_default() += count;
     }
     total.outages += outages;
-    total.incidents += incidents;
-    total.people += people;
-    total.deliveries += deliveries;
+    total.incidents += report.incidents;
+    total.people += report.people;
+    total.deliveries += report.deliveries;
     total.mails += mails;
     total.copies += copies;
-    total.stalls += stalls;
+    total.told_again += report.told_again;
+    total.to_who_left += report.to_who_left;
+    total.stalls += report.stalls;
     eprintln!(
         "{:5} kills: {outages} outages, {mails} mails, {copies} copies{}",
         total.kills,
@@ -140,15 +144,17 @@ fn summary(total: &Report) -> String {
     };
     let moments: BTreeMap<&str, usize> = total.moments.iter().map(|(moment, count)| (moment.name(), *count)).collect();
     format!(
-        "{} kills\n{}\nof them with\n{}\noutages {}, incidents recorded {}\nmails marked as sent {}, accepted {}, copies {}\npeople {}, stalls of the machine {}\nrounds in which something was wrong: {}",
+        "{} kills\n{}\nof them with\n{}\noutages {}, incidents recorded {}\nmails accepted {}: marked as sent {}, copies {}, told again by one that says more {}, to who left meanwhile {}\npeople {}, stalls of the machine {}\nrounds in which something was wrong: {}",
         total.kills,
         list(&moments),
         list(&total.phases),
         total.outages,
         total.incidents,
-        total.deliveries,
         total.mails,
+        total.deliveries,
         total.copies,
+        total.told_again,
+        total.to_who_left,
         total.people,
         total.stalls,
         total.wrong.len()
