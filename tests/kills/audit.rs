@@ -13,7 +13,7 @@ use super::{
 pub const BY_HAND: &str = "by-hand";
 /// Whoever left may still get what was on its way for so long.
 const LEFT_WITHIN: SignedDuration = SignedDuration::from_secs(1);
-/// What was sent before a death lies with the relay for so long, at most, until it reads it.
+/// What was sent before a death lies with a relay or a service for so long, at most, until it is read.
 const READ_WITHIN: SignedDuration = SignedDuration::from_millis(500);
 /// A result is written down at the latest so long after it was found, however busy the machine.
 const WRITTEN_WITHIN: SignedDuration = SignedDuration::from_secs(3);
@@ -39,6 +39,16 @@ pub fn audit(truth: &Truth, record: &Record) -> Vec<String> {
 /// How many messages came more than once, counted beyond the first.
 pub fn copies(record: &Record) -> usize {
     record.mails.len() - by_id(record).len()
+}
+
+/// How many messages were taken that are not marked as sent, beside copies: told again by another
+/// message that says more (after a kill), and sent to somebody who left meanwhile.
+pub fn unmarked(record: &Record) -> (usize, usize) {
+    let states: BTreeMap<&str, &str> =
+        record.deliveries.iter().map(|found| (found.id.as_str(), found.state.as_str())).collect();
+    let found = by_id(record);
+    let of = |state: Option<&str>| found.keys().filter(|(_, id)| states.get(id).copied() == state).count();
+    (of(Some("folded")), of(None))
 }
 
 fn by_id(record: &Record) -> BTreeMap<(&str, &str), Vec<&Mail>> {

@@ -53,6 +53,8 @@ pub struct Report {
     pub deliveries: usize,
     pub mails: usize,
     pub copies: usize,
+    pub told_again: usize,
+    pub to_who_left: usize,
     pub stalls: usize,
     /// All that is wrong.
     pub wrong: Vec<String>,
@@ -487,6 +489,7 @@ impl Round {
         report.deliveries = record.deliveries.iter().filter(|delivery| delivery.state == "sent").count();
         report.mails = record.mails.len();
         report.copies = audit::copies(&record);
+        (report.told_again, report.to_who_left) = audit::unmarked(&record);
         report.stalls = self.truth.stalls;
         record
     }
