@@ -21,7 +21,7 @@ pub struct Truth {
     pub people: BTreeMap<String, Person>,
     /// When the program was killed.
     pub kills: Vec<Timestamp>,
-    /// How often the program noticed that the machine had let it stand still, which makes results void.
+    /// How often the machine let the program stand still or a probe time out: times are not exact then.
     pub stalls: usize,
 }
 

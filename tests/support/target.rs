@@ -110,8 +110,15 @@ impl Drop for Target {
 
 fn answer(mut stream: TcpStream, status: u16, delay: Duration) {
     let _ = stream.set_read_timeout(Some(Duration::from_secs(5)));
-    let mut request = [0; 4096];
-    let _ = stream.read(&mut request);
+    // All of it: closing with something unread would be a reset.
+    let mut request = Vec::new();
+    let mut bytes = [0; 4096];
+    while !request.windows(4).any(|window| window == b"\r\n\r\n") {
+        match stream.read(&mut bytes) {
+            Ok(read @ 1..) => request.extend_from_slice(&bytes[..read]),
+            _ => break,
+        }
+    }
     std::thread::sleep(delay);
     let _ = write!(stream, "HTTP/1.1 {status} Whatever\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
 }
