@@ -88,7 +88,7 @@ impl Scene {
 
     /// A number among the metrics, by all that stands before it in its line.
     fn metric(&self, name: &str) -> f64 {
-        let text = http::get(self.metrics, "/metrics").expect("metrics are served").text();
+        let text = wait_for("metrics", SOON, || http::get(self.metrics, "/metrics")).text();
         number(&text, name).unwrap_or_else(|| panic!("no {name} in {text}"))
     }
 

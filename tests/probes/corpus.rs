@@ -1,7 +1,7 @@
 //! Every server of the corpus, asked by the real probe: the class is right, the probe ends in time,
 //! and little is taken.
 
-use std::time::Duration;
+use std::{net::Ipv4Addr, time::Duration};
 
 use futures_util::{StreamExt, stream};
 use watchbell::domain::outcome::{CheckResult, Class, Outcome};
@@ -18,7 +18,7 @@ const AT_ONCE: usize = 16;
 
 /// What is wrong with what a probe made of it.
 async fn meet(hostile: Hostile) -> Option<String> {
-    let server = Running::start(&hostile);
+    let server = Running::start(&hostile, Ipv4Addr::LOCALHOST);
     let mut check = http(&hostile.url(server.address), |http| {
         http.insecure = hostile.below != Below::Tcp;
         http.expect.body = hostile.needle.map(ToOwned::to_owned);

@@ -5,7 +5,7 @@
 
 use std::{
     io::Write,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     sync::{
         Arc, LazyLock,
         atomic::{AtomicUsize, Ordering},
@@ -136,12 +136,13 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts it on the runtime of the caller.
-    pub fn start(hostile: &Hostile) -> Self {
+    /// Starts it on the runtime of the caller, at an address of this machine: no host is asked by
+    /// many at once.
+    pub fn start(hostile: &Hostile, ip: Ipv4Addr) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         // So that little is taken only because there was room on the way.
         socket.set_send_buffer_size(4096).unwrap();
-        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        socket.bind((ip, 0).into()).unwrap();
         let listener: TcpListener = socket.listen(64).unwrap();
         let address = listener.local_addr().unwrap();
         let taken = Arc::new(AtomicUsize::new(0));
