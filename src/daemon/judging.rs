@@ -199,7 +199,8 @@ impl Judging {
     }
 }
 
-fn tell_operator(desk: &Desk, sight: &Sight, now: Timestamp) {
+/// Leaves what only operators are told at their desk.
+pub fn tell_operator(desk: &Desk, sight: &Sight, now: Timestamp) {
     match sight {
         Sight::Lost { class, since } => {
             tracing::warn!(%since, "blind: no canary {class} answers");
@@ -210,6 +211,10 @@ fn tell_operator(desk: &Desk, sight: &Sight, now: Timestamp) {
             desk.settle(&Notice::blind(*class, *since).key);
             desk.settle(&Notice::sees_again(*class, *since).key);
             desk.tell(Notice::sees_again(*class, *since), now);
+        }
+        Sight::Overdue { incident, promised_at } => {
+            tracing::warn!(%incident, %promised_at, "an update that was promised is overdue");
+            desk.tell(Notice::overdue(incident, *promised_at), now);
         }
         Sight::Useless { canary } => {
             tracing::warn!(%canary, "was never up since the start, and is ignored");

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Priority, Reason, Request, Verdict, check, time, turn::Turn};
 use crate::domain::{
-    CheckId, CheckKey,
+    CheckId, CheckKey, IncidentId,
     outcome::Outcome,
     service::{Check, Rules},
 };
@@ -97,7 +97,7 @@ impl fmt::Display for TargetClass {
     }
 }
 
-/// What the operator is told of the monitor's own sight.
+/// What only operators are told: that we cannot see, or that they owe people a word.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sight {
     /// Every canary of a class fails.
@@ -113,6 +113,13 @@ pub enum Sight {
         class: TargetClass,
         /// Since when nothing could be seen.
         since: Timestamp,
+    },
+    /// People promised to say more on an open incident by then, and did not.
+    Overdue {
+        /// Which.
+        incident: IncidentId,
+        /// When they meant to.
+        promised_at: Timestamp,
     },
     /// A canary was never up since the start, and is ignored.
     Useless {

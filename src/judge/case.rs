@@ -59,6 +59,9 @@ pub(super) struct Case {
     /// It comes and goes: it is steady if nothing changes until then.
     #[serde(default)]
     pub steady_at: Option<Timestamp>,
+    /// The promise of a next update whose being overdue operators were told of.
+    #[serde(default)]
+    pub overdue_told: Option<Timestamp>,
     /// Its postmortem was made known.
     #[serde(default)]
     pub is_written_up: bool,
@@ -100,6 +103,7 @@ impl Case {
             flaps: BTreeMap::new(),
             rounds: 0,
             steady_at: None,
+            overdue_told: None,
             is_written_up: false,
         }
     }
@@ -131,9 +135,15 @@ impl Case {
         self.flaps.clear();
     }
 
+    /// When people promised to say more, unless operators were told already that they did not.
+    pub fn promised_at(&self) -> Option<Timestamp> {
+        let incident = Some(&self.incident).filter(|it| it.is_open() && !it.withdrawn)?;
+        incident.latest_update()?.next_update_at.filter(|at| self.overdue_told != Some(*at))
+    }
+
     /// When time alone changes it next.
     pub fn wake_at(&self) -> Option<Timestamp> {
-        [self.publish_at(), self.stragglers_at, self.steady_at].into_iter().flatten().min()
+        [self.publish_at(), self.stragglers_at, self.steady_at, self.promised_at()].into_iter().flatten().min()
     }
 
     /// When its postmortem is to be made known.

@@ -88,7 +88,7 @@ pub struct Step {
     pub decisions: Vec<Decision>,
     /// What the judge cannot do itself.
     pub requests: Vec<Request>,
-    /// What operators should know of our own sight.
+    /// What only operators are told.
     pub sights: Vec<Sight>,
 }
 

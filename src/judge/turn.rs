@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::{
-    Input, Priority, Reason, Request, Step,
+    Input, Priority, Reason, Request, Sight, Step,
     check::{self, CheckState, Counted, Run, Verdict},
     service,
     telling::News,
@@ -238,6 +238,15 @@ impl<'a> Turn<'a> {
         let due: Vec<IncidentId> = due.map(|case| case.incident.id.clone()).collect();
         for id in &due {
             self.settle_down(id);
+        }
+        let due = self.world.live().filter(|case| case.promised_at().is_some_and(|at| at <= self.at));
+        let due: Vec<IncidentId> = due.map(|case| case.incident.id.clone()).collect();
+        for id in &due {
+            let Some(case) = self.world.cases.get_mut(id) else { continue };
+            case.overdue_told = case.promised_at();
+            let promised_at = case.overdue_told.unwrap_or(self.at);
+            self.world.touch_incident(id);
+            self.step.sights.push(Sight::Overdue { incident: id.clone(), promised_at });
         }
         if self.world.wait_ends_at().is_some_and(|until| until <= self.at) {
             self.release_all();

@@ -10,7 +10,11 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 
 use super::retry::{Cause, Rest};
-use crate::{domain::CheckId, judge::TargetClass, untrusted};
+use crate::{
+    domain::{CheckId, IncidentId},
+    judge::TargetClass,
+    untrusted,
+};
 
 /// The same complaint is mailed again after this long, if it is still made.
 const AGAIN_AFTER: SignedDuration = SignedDuration::from_hours(24);
@@ -76,6 +80,16 @@ impl Notice {
         let text =
             format!("Since {since} no canary {class} answered. One does again; everything there is probed anew.");
         Self::new(format!("sees {class}"), "The monitor sees again", &text)
+    }
+
+    /// An update that was promised did not come.
+    #[must_use]
+    pub fn overdue(incident: &IncidentId, promised_at: Timestamp) -> Self {
+        let text = format!(
+            "The last update of the incident {incident} promised the next one for {promised_at}. People wait for it.\n\n\
+             Write it into the incident's note."
+        );
+        Self::new(format!("overdue {incident} {promised_at}"), &format!("An update is overdue: {incident}"), &text)
     }
 
     /// A canary was never up.

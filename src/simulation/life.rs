@@ -23,7 +23,7 @@ use crate::{
         self, DaemonError, Opened, delivering,
         engine::Engine,
         health::Health,
-        judging::Watch,
+        judging::{self, Watch},
         noting::{self, NoteReader},
         publishing::{self, Bench},
         reloading::{Reloaded, Reloader},
@@ -239,6 +239,9 @@ impl Life {
     /// Passes on what is to be written, if the writer has room for it.
     fn hand_on(&mut self, wall: Timestamp) {
         self.to_file.extend(self.engine.take_opened());
+        for sight in self.engine.take_sights() {
+            judging::tell_operator(&self.desk, &sight, wall);
+        }
         if self.commits.len() < COMMITS_WAITING {
             self.commits.extend(self.engine.take_commit(wall));
         }

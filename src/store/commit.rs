@@ -9,12 +9,15 @@ use super::{
     spans,
 };
 use crate::{
-    domain::{ServiceId, archive::ServiceNow, event::Event, incident::Incident},
+    domain::{IncidentId, ServiceId, archive::ServiceNow, event::Event, incident::Incident},
     judge::{Row, Step},
 };
 
 /// The shape of events and incidents as JSON.
 pub(super) const JSON_VERSION: i64 = 1;
+
+/// So many decisions of one incident are kept.
+const DECISIONS: i64 = 1000;
 
 /// Everything that is written together.
 #[derive(Clone, Debug)]
@@ -98,6 +101,7 @@ fn write_step(tx: &Connection, step: &Step) -> rusqlite::Result<()> {
                      (SELECT 1 FROM decision WHERE incident = ?1 AND at = ?2 AND json = ?3)",
             )?
             .execute((incident.as_str(), At(decision.at), json(decision)?))?;
+            forget_middle(tx, incident)?;
         }
     }
     for event in &step.events {
@@ -108,6 +112,16 @@ fn write_step(tx: &Connection, step: &Step) -> rusqlite::Result<()> {
     for event in &step.amended {
         amend_event(tx, event, revision)?;
     }
+    Ok(())
+}
+
+/// Of the story of an incident that goes on for weeks, the beginning and the latest are kept.
+fn forget_middle(tx: &Connection, incident: &IncidentId) -> rusqlite::Result<()> {
+    tx.prepare_cached(
+        "DELETE FROM decision WHERE (SELECT count(*) FROM decision WHERE incident = ?1) > ?2
+             AND no = (SELECT no FROM decision WHERE incident = ?1 ORDER BY at, no LIMIT 1 OFFSET ?2 / 2)",
+    )?
+    .execute((incident.as_str(), DECISIONS))?;
     Ok(())
 }
 

@@ -20,7 +20,7 @@ use crate::{
 
 /// Services that need each other; `mail` and `shop` share a group, `shop` and `cdn` a host.
 const SERVICES: [&str; 7] = ["db", "api: one two -> db", "web -> api", "legacy:", "mail", "shop -> mail db", "cdn"];
-const CHECKS: [&str; 7] = ["db", "api/one", "api/two", "web", "mail", "shop", "cdn"];
+const CHECKS: [&str; 8] = ["db", "api/one", "api/two", "web", "mail", "shop", "cdn", "~canary/one"];
 
 fn all_rules() -> Rules {
     let mut rules = rules(&SERVICES);
@@ -28,6 +28,9 @@ fn all_rules() -> Rules {
         Arc::get_mut(&mut rules.services[index]).unwrap().group = Some(GroupId::new("sales").unwrap());
     }
     Arc::get_mut(&mut rules.services[6]).unwrap().checks[0] = check("tcp", "shop");
+    let mut canaries = service("canaries: one");
+    canaries.id = crate::domain::ServiceId::of_canaries();
+    rules.canaries = Some(Arc::new(canaries));
     rules
 }
 
@@ -44,6 +47,7 @@ enum Happening {
     /// Service `.0` vanishes from the rules, or comes back.
     Toggle(usize),
     Reload,
+    Restart,
     /// Work on service `.0` is planned to begin in `.1` seconds, for `.2` seconds; `.3` is its number.
     Plan(usize, i64, i64, u8),
 }
@@ -61,6 +65,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         3 => (0..3usize, 0..12usize).prop_map(|(note, change)| Happening::Note(note, change)),
         1 => (0..SERVICES.len()).prop_map(Happening::Toggle),
         1 => Just(Happening::Reload),
+        1 => Just(Happening::Restart),
         2 => (0..SERVICES.len(), -400..400i64, 1..1500i64, 0..3u8)
             .prop_map(|(service, starts, lasts, number)| Happening::Plan(service, starts, lasts, number)),
     ]
@@ -144,6 +149,9 @@ fn tell(happenings: &[Happening]) -> Story {
                     covers_dependents: starts % 2 == 0,
                     cancelled: lasts % 7 == 0,
                 })));
+            }
+            Happening::Restart => {
+                story.restart();
             }
             Happening::Reload => {
                 story.reload(story.rules.clone());

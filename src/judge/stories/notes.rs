@@ -10,7 +10,7 @@ use crate::{
         note::{Note, NoteUpdate, Postmortem},
         text::LocalText,
     },
-    judge::{Input, Reason, Step, notes::match_updates, story::*},
+    judge::{Input, Reason, Sight, Step, notes::match_updates, story::*},
 };
 
 const DAY: i64 = 86_400;
@@ -29,6 +29,30 @@ fn by_hand() -> Note {
 fn texts(story: &Story) -> Vec<String> {
     let updates = story.the_incident().updates.iter().filter(|update| !update.withdrawn);
     updates.map(|update| update.text.get("en", "en").to_owned()).collect()
+}
+
+#[test]
+fn a_promise_that_is_not_kept_is_told_to_operators_once() {
+    let overdue = |story: &Story| {
+        let all = story.steps.iter().flat_map(|step| &step.sights);
+        all.filter(|sight| matches!(sight, Sight::Overdue { .. })).cloned().collect::<Vec<_>>()
+    };
+    let mut story = Story::of(&["legacy:"]);
+    story.run_to(60);
+    let mut word = by_hand();
+    word.updates.push(NoteUpdate { next_update_ms: Some(600_000), ..said("We look.", IncidentStatus::Identified) });
+    story.note(&word);
+    story.run_to(659);
+    assert!(overdue(&story).is_empty());
+    story.run_to(5000);
+    let incident = story.the_incident().id.clone();
+    assert_eq!(overdue(&story), [Sight::Overdue { incident, promised_at: at(660) }]);
+    word.updates.push(NoteUpdate { next_update_ms: Some(600_000), ..said("Still.", IncidentStatus::Identified) });
+    story.note(&word);
+    word.updates.push(said("Done.", IncidentStatus::Resolved));
+    story.run_to(5300).note(&word);
+    story.run_to(9000);
+    assert_eq!(overdue(&story).len(), 1, "kept, and over");
 }
 
 #[test]

@@ -91,6 +91,25 @@ fn a_commit_written_twice_is_there_once() {
 }
 
 #[test]
+fn of_an_endless_incident_the_first_and_the_latest_decisions_are_kept() {
+    let (_folder, mut store) = store();
+    let incident = incident("2026-11-21-api", 1, &["api"]);
+    let decision = |second| Decision {
+        at: at(second),
+        service: service("api"),
+        check: None,
+        incident: Some(incident.id.clone()),
+        reason: Reason::NotTold,
+    };
+    let mut all = commit(&[&incident], &[]);
+    all.steps[0].decisions = (0..2500).map(decision).collect();
+    store.commit(&all).unwrap();
+    let kept = store.decisions(&incident.id).unwrap();
+    assert_eq!(kept.len(), 1000);
+    assert_eq!((kept[0].at, kept[499].at, kept[500].at, kept[999].at), (at(0), at(499), at(2000), at(2499)));
+}
+
+#[test]
 fn a_repeated_old_commit_does_not_undo_a_newer_one() {
     let (folder, mut store) = store();
     let old = incident("2026-11-21-api", 1, &["api"]);
