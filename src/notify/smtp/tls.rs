@@ -1,8 +1,9 @@
 //! Encrypting a connection to a mail server, from its first byte or by STARTTLS. Never less than
 //! was asked for.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
+use futures_util::FutureExt;
 use lettre::transport::smtp::{
     client::{AsyncSmtpConnection, Certificate, TlsParameters},
     extension::ClientId,
@@ -88,15 +89,24 @@ impl Tls {
             }
         };
         let greeting = AsyncSmtpConnection::connect_with_transport(Box::new(wire), hello);
-        let mut connection = within(limit, Phase::Greeting, greeting).await?;
+        let greeting = guarded(Phase::Greeting, within(limit, Phase::Greeting, greeting));
+        let mut connection = greeting.await?;
         if let Self::Upgrade(parameters) = self {
             if !connection.can_starttls() {
                 let text = "the server offers no STARTTLS, so nothing was sent";
                 return Err(Reply::Unfit { text: text.to_owned() });
             }
-            within(limit, Phase::Tls, connection.starttls(parameters.clone(), hello)).await?;
+            let upgrade = within(limit, Phase::Tls, connection.starttls(parameters.clone(), hello));
+            guarded(Phase::Tls, upgrade).await?;
             return Ok(Link::new(connection, true));
         }
         Ok(Link::new(connection, matches!(self, Self::Wrapped(..))))
     }
+}
+
+/// lettre panics on an extension without a name; whatever is wrong with a server's words is an answer
+/// that was not understood, and no end of all mail. What was begun is dropped with it.
+async fn guarded<T>(phase: Phase, talk: impl Future<Output = Result<T, Reply>>) -> Result<T, Reply> {
+    let caught = AssertUnwindSafe(talk).catch_unwind().await;
+    caught.unwrap_or_else(|_| Err(Reply::broken(phase, "the server's words are not understood")))
 }
