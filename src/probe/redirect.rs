@@ -71,6 +71,9 @@ pub(super) fn next(asked: &Request, status: StatusCode, location: &str, client_c
         url.set_username("").map_err(|()| bad())?;
     }
     url.set_fragment(None);
+    // What is a URL to browsers, such as `http://1"l/`, need not be one that can be asked. That is
+    // the target's fault; left to the client it would count as ours.
+    url.as_str().parse::<hyper::Uri>().map_err(|_| bad())?;
     let mut next = Request { url, ..asked.clone() };
     let becomes_get = match status.as_u16() {
         303 => asked.method != Method::HEAD,
@@ -119,6 +122,14 @@ mod tests {
 
     fn follow(url: &str, status: u16, location: &str) -> Result<Request, Refused> {
         next(&asked(url, Method::GET), StatusCode::from_u16(status).unwrap(), location, false)
+    }
+
+    #[test]
+    fn an_address_that_cannot_be_asked_is_no_target() {
+        let url: Url = "http://a.example/".parse().unwrap();
+        let asked = Request { url, method: Method::GET, headers: HeaderMap::new(), basic_auth: false, body: false };
+        let refused = next(&asked, StatusCode::FOUND, "http://1\"l", false).unwrap_err();
+        assert!(matches!(refused, Refused::BadTarget(_)), "{refused}");
     }
 
     #[test]
