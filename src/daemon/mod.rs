@@ -52,7 +52,7 @@ pub mod signals;
 pub mod writing;
 
 /// Wake-ups of the schedule are grouped into slots of this length.
-pub const SLOT: Duration = Duration::from_millis(15);
+pub const SLOT: Duration = Duration::from_millis(20);
 /// Commits that may wait for the writer.
 const COMMITS_WAITING: usize = 64;
 /// At the start, a store that another program keeps locked is waited for so long.
