@@ -58,10 +58,14 @@ impl Event {
     /// Whether nothing can join it any more.
     #[must_use]
     pub fn is_sealed(&self, now: Timestamp) -> bool {
-        // Recorded in what is the future again: the clock was set back since, and whatever the
-        // event waited for then is over. Not so if `now` was only asked a moment before.
-        let is_of_old_clock = self.recorded_at.duration_since(now) > CLOCK_SLACK && self.seals_at >= self.recorded_at;
-        self.seals_at <= now || is_of_old_clock
+        self.seals_at <= now || self.is_of_old_clock(now)
+    }
+
+    /// Whether it was recorded in what is the future again: the clock was set back since, and
+    /// whatever the event waited for then is over. Not so if `now` was only asked a moment before.
+    #[must_use]
+    pub fn is_of_old_clock(&self, now: Timestamp) -> bool {
+        self.recorded_at.duration_since(now) > CLOCK_SLACK && self.seals_at >= self.recorded_at
     }
 }
 

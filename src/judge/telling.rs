@@ -57,6 +57,15 @@ const fn fits(kind: EventKind, earlier: EventKind) -> bool {
     }
 }
 
+/// Until when an event gathers that was recorded at `recorded_at`, and rests from now on. By the
+/// present clock: recording never runs backwards, waiting must not run on. Where the clock was set
+/// back since, it seals before the time at which it says it was recorded: one that seals later was
+/// written by the old clock, and is sealed ([`Event::is_sealed`]).
+fn seals_at(at: Timestamp, recorded_at: Timestamp, rest: std::time::Duration) -> Timestamp {
+    let rested = time::plus(at, rest);
+    if recorded_at > at { rested.min(time::plus_ms(recorded_at, -1)).max(at) } else { rested }
+}
+
 impl Turn<'_> {
     /// Tells `news` of an incident: as an event of its own, or as part of one that still gathers.
     pub fn tell(&mut self, id: &IncidentId, news: News) {
@@ -99,8 +108,7 @@ impl Turn<'_> {
             incident: id.clone(),
             at: news.at,
             recorded_at,
-            // By the present clock: recording never runs backwards, waiting must not run on.
-            seals_at: time::plus(self.at, rest),
+            seals_at: seals_at(self.at, recorded_at, rest),
             services: news.services,
             notify,
             view,
@@ -182,10 +190,11 @@ impl Turn<'_> {
     pub fn follow_clock(&mut self) {
         let rules = &self.rules.incidents;
         let latest = time::plus(self.at, rules.gather.saturating_mul(3).max(rules.settle));
-        let before = self.world.checks.values().filter_map(|state| state.after).max().unwrap_or(self.at);
+        let at = self.at;
+        let before = self.world.checks.values().filter_map(|state| state.after).max().unwrap_or(at);
         let mut sealed = Vec::new();
         for case in self.world.cases.values_mut() {
-            if case.unsealed.iter().all(|event| event.seals_at <= latest) {
+            if case.unsealed.iter().all(|event| event.seals_at <= latest && !event.is_of_old_clock(at)) {
                 continue;
             }
             // What the old clock had sealed may be told already, and never changes.
@@ -210,7 +219,7 @@ impl Turn<'_> {
 
     /// Changes the unsealed event that tells of `update`, if there is one, and lets it rest anew.
     pub fn amend_update(&mut self, id: &IncidentId, update: &Update) {
-        let seals_at = time::plus(self.at, self.rules.incidents.settle);
+        let (at, settle) = (self.at, self.rules.incidents.settle);
         let Some(case) = self.world.cases.get_mut(id) else { return };
         let view = IncidentView::from(&case.incident);
         let mine = |event: &&mut Event| event.update.as_ref().is_some_and(|told| told.id == update.id);
@@ -224,7 +233,7 @@ impl Turn<'_> {
         event.at = if event.kind == EventKind::Updated { update.at } else { event.at };
         event.view = view;
         event.update = Some(update.clone());
-        event.seals_at = seals_at;
+        event.seals_at = seals_at(at, event.recorded_at, settle);
         let event = event.clone();
         self.put(event);
     }

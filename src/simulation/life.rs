@@ -67,8 +67,9 @@ pub(super) struct Start<'a> {
     pub config: Arc<Config>,
     pub text_hash: u64,
     pub seed: u64,
-    /// How often the schedule wakes up, and for how long samples are gathered.
+    /// How often the schedule wakes up.
     pub slot: Duration,
+    /// For how long samples are gathered, if time passes coarsely.
     pub gather: Option<SignedDuration>,
     pub wrap: Option<&'a Wrap>,
 }
@@ -86,6 +87,8 @@ pub(super) struct Life {
     write_at: Duration,
     bench: Bench,
     publish_at: Option<Duration>,
+    /// Whether pages are made anew when what they say of the present grows old.
+    renews: bool,
     site_rests_until: Duration,
     notes: NoteReader,
     notes_at: Option<Duration>,
@@ -135,6 +138,7 @@ impl Life {
             write_at: now,
             bench: Bench::new(Arc::clone(&config), desk.clone()),
             publish_at: Some(now),
+            renews: start.gather.is_none(),
             site_rests_until: now,
             notes: NoteReader::new(&config, note_files, desk.clone()),
             notes_at: Some(now),
@@ -384,7 +388,7 @@ impl Life {
         let rest = self.bench.learn(result, wall);
         self.site_rests_until = now.saturating_add(publishing::PAUSE);
         // Looks at which nothing can have changed are left out.
-        let renewal = self.bench.renew_at().filter(|_| is_done).map(|at| outside.time.moment_of(at));
+        let renewal = self.bench.renew_at().filter(|_| is_done && self.renews).map(|at| outside.time.moment_of(at));
         let next = if is_done { renewal } else { Some(now.saturating_add(rest)) };
         self.publish_at = next.map(|at| at.max(self.site_rests_until));
         true

@@ -191,8 +191,9 @@ impl Simulation {
         }
     }
 
-    /// Lets time pass more coarsely: probes start within a second of their time, and samples are
-    /// written every half minute. A crash then loses more of them than it would.
+    /// Lets time pass more coarsely: probes start within a second of their time, samples are
+    /// written every half minute, and pages are made when something changes, but not renewed. A
+    /// crash then loses more samples than it would.
     pub fn pass_coarsely(&mut self) {
         self.slot = Duration::from_secs(1);
         self.gather = Some(SignedDuration::from_secs(30));

@@ -29,14 +29,6 @@ pub enum Behaviour {
     Loses(u16),
 }
 
-impl Behaviour {
-    /// Whether every probe of it fails.
-    #[must_use]
-    pub const fn is_failing(self) -> bool {
-        matches!(self, Self::Fails(_) | Self::Hangs)
-    }
-}
-
 /// As expected, and quickly.
 #[must_use]
 pub const fn up() -> Behaviour {

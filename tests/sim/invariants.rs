@@ -58,6 +58,16 @@ fn broken<T>(text: String) -> Result<T, Broken> {
     Err(Broken(text))
 }
 
+/// A stretch within which nobody watched, and what it costs.
+#[derive(Clone, Copy, Debug)]
+struct Blind {
+    at: Stretch,
+    /// Catching up takes so long after it.
+    costs: Duration,
+    /// Whether what was seen before it may no longer count.
+    resets: bool,
+}
+
 /// A stretch of moments; without an end it goes on.
 #[derive(Clone, Copy, Debug)]
 struct Stretch {
@@ -88,8 +98,10 @@ pub struct Invariants {
     every: u32,
     published: u32,
     /// Moments at which nobody watched: no daemon, standing still, a disk that takes nothing.
-    blind: Vec<Stretch>,
+    blind: Vec<Blind>,
     dark_since: Option<Duration>,
+    /// What the next start costs.
+    start_costs: Duration,
     disk_since: Option<Duration>,
     clock_was_moved: bool,
     people: Vec<(Duration, Subscriber)>,
@@ -120,6 +132,7 @@ impl Invariants {
             published: 0,
             blind: Vec::new(),
             dark_since: None,
+            start_costs: secs(5),
             disk_since: None,
             clock_was_moved: false,
             people: Vec::new(),
@@ -155,16 +168,18 @@ impl Invariants {
     pub fn will_act(&mut self, moment: Duration, action: &Action) {
         match action {
             Action::Suspend(lasts) | Action::Stop(lasts) => {
-                self.blind.push(Stretch { from: moment, to: Some(moment + *lasts) });
+                let at = Stretch { from: moment, to: Some(moment + *lasts) };
+                self.blind.push(Blind { at, costs: secs(5), resets: true });
             }
             Action::StepClock(_) => {
                 // Everything is probed anew.
                 self.clock_was_moved = true;
-                self.blind.push(Stretch { from: moment, to: Some(moment) });
+                let at = Stretch { from: moment, to: Some(moment) };
+                self.blind.push(Blind { at, costs: secs(5), resets: true });
             }
             Action::Disk(Disk::Fine) => {
-                let since = self.disk_since.take();
-                self.blind.extend(since.map(|from| Stretch { from, to: Some(moment + secs(10)) }));
+                let at = self.disk_since.take().map(|from| Stretch { from, to: Some(moment + secs(10)) });
+                self.blind.extend(at.map(|at| Blind { at, costs: secs(5), resets: true }));
             }
             Action::Disk(_) => self.disk_since = self.disk_since.or(Some(moment)),
             Action::Note(..) | Action::RemoveNote(_) => self.notes_were_written = true,
@@ -181,9 +196,12 @@ impl Invariants {
                 Happened::Started => {
                     self.open(simulation);
                     let from = self.dark_since.take().unwrap_or(now);
-                    self.blind.push(Stretch { from, to: Some(now) });
+                    let at = Stretch { from, to: Some(now) };
+                    self.blind.push(Blind { at, costs: self.start_costs, resets: false });
                 }
-                Happened::Ended { .. } => {
+                Happened::Ended { is_crash } => {
+                    // What was found in the last second before a crash may not have been written down.
+                    self.start_costs = if *is_crash { secs(15) } else { secs(5) };
                     self.dark_since = Some(now);
                     self.committed_at = None;
                 }
@@ -278,8 +296,8 @@ impl Invariants {
         let blind: Duration = self
             .blind
             .iter()
-            .filter(|it| it.overlaps(now.saturating_sub(bound), now))
-            .map(|it| it.to.unwrap_or(now).min(now).saturating_sub(it.from))
+            .filter(|it| it.at.overlaps(now.saturating_sub(bound), now))
+            .map(|it| it.costs + it.at.to.unwrap_or(now).min(now).saturating_sub(it.at.from))
             .sum();
         let disk = self.disk_since.map_or(Duration::ZERO, |since| now.saturating_sub(since));
         let from = now.saturating_sub(bound + blind + disk);
@@ -469,18 +487,21 @@ impl Invariants {
         }
     }
 
-    /// The longest time without a break within which somebody watched; what was missed is caught
-    /// up with first.
+    /// For how long somebody watched, at most, without a break after which all begins anew. A
+    /// start is no such break: what was seen before it still counts.
     fn longest_watch(&self, from: Duration, to: Duration) -> Duration {
-        let mut cuts: Vec<Stretch> = self.blind.iter().copied().filter(|it| it.overlaps(from, to)).collect();
-        cuts.extend(self.dark_since.map(|from| Stretch { from, to: None }));
-        cuts.sort_by_key(|it| it.from);
-        let (mut longest, mut since) = (Duration::ZERO, from);
+        let mut cuts: Vec<Blind> = self.blind.iter().copied().filter(|it| it.at.overlaps(from, to)).collect();
+        let dark = self.dark_since.map(|from| Stretch { from, to: None });
+        cuts.extend(dark.map(|at| Blind { at, costs: Duration::ZERO, resets: false }));
+        cuts.sort_by_key(|it| it.at.from);
+        let (mut longest, mut watched, mut since) = (Duration::ZERO, Duration::ZERO, from);
         for cut in cuts {
-            longest = longest.max(cut.from.saturating_sub(since));
-            since = since.max(cut.to.map_or(Duration::MAX, |end| end + secs(5)));
+            watched += cut.at.from.saturating_sub(since);
+            longest = longest.max(watched);
+            watched = if cut.resets { Duration::ZERO } else { watched };
+            since = since.max(cut.at.to.map_or(Duration::MAX, |end| end + cut.costs));
         }
-        longest.max(to.saturating_sub(since))
+        longest.max(watched + to.saturating_sub(since))
     }
 
     /// I3, when all is quiet.
@@ -488,7 +509,14 @@ impl Invariants {
         let rows = self.rows();
         let by_event: BTreeMap<(&[u8], &[u8]), &Row> =
             rows.values().map(|row| ((row.event.as_slice(), row.subscriber.as_slice()), row)).collect();
-        for row in rows.values() {
+        // Of who left, only that they were written to is kept.
+        let gone: BTreeSet<&[u8]> = self
+            .people
+            .iter()
+            .filter(|(_, it)| self.left.contains_key(it.address.as_str()))
+            .map(|(_, it)| it.id.as_bytes().as_slice())
+            .collect();
+        for row in rows.values().filter(|row| !gone.contains(row.subscriber.as_slice())) {
             let is_done = match row.state.as_str() {
                 "sent" => true,
                 "folded" => row.folded_into.as_ref().and_then(|id| rows.get(id)).is_some_and(|it| it.state == "sent"),
@@ -552,10 +580,14 @@ fn detection_bound(check: &Check) -> Duration {
 fn outages(simulation: &Simulation, service: &ServiceId, perhaps: bool) -> Vec<Stretch> {
     let Some(service) = simulation.config().rules.service(service) else { return Vec::new() };
     let mut all: Vec<Stretch> = Vec::new();
-    for (key, _) in service.enabled_checks() {
-        let script = simulation.truth(&key);
-        let fails = |it: &Behaviour| it.is_failing() || (perhaps && matches!(it, Behaviour::Loses(_)));
-        let failing = script.stretches().filter(|(from, to, it)| fails(it) && Some(*from) != *to);
+    for (key, check) in service.enabled_checks() {
+        let fails = |it: &Behaviour| match it {
+            Behaviour::Up(latency) => *latency >= check.timeout,
+            Behaviour::Loses(_) => perhaps,
+            Behaviour::OursFails => false,
+            Behaviour::Fails(_) | Behaviour::Hangs => true,
+        };
+        let failing = simulation.truth(&key).stretches().filter(|(from, to, it)| fails(it) && Some(*from) != *to);
         all.extend(failing.map(|(from, to, _)| Stretch { from, to }));
     }
     all.sort_by_key(|it| it.from);

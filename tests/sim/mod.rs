@@ -2,5 +2,9 @@
 //! in a temporary folder (`watchbell::simulation`), and the invariants that hold after every step.
 
 mod invariants;
+mod pure;
+mod sabotage;
+mod schedules;
+mod speed;
 mod stage;
 mod stories;

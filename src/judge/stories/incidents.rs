@@ -239,3 +239,19 @@ fn the_end_is_told_after_the_beginning_even_within_gather() {
     assert!(first.seals_at <= last.seals_at);
     assert!(first.view.resolved_at.is_none(), "as it was then");
 }
+
+#[test]
+fn an_event_of_now_is_not_taken_for_one_of_a_clock_that_was_set_back_a_little() {
+    let mut story = Story::quick(rules(&["db", "web"]));
+    let mut fails = |name: &str, seconds: [i64; 3]| {
+        for second in seconds {
+            story.now = at(second);
+            story.probe_at(name, DOWN, at(second));
+        }
+        story.events.last().unwrap().clone()
+    };
+    fails("db", [100, 105, 110]);
+    let event = fails("web", [101, 102, 104]);
+    assert_eq!(event.recorded_at, at(110), "recording never runs backwards");
+    assert!(event.seals_at > at(104) && !event.is_sealed(at(104)), "it still gathers: {event:?}");
+}
