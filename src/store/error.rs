@@ -144,6 +144,10 @@ impl StoreError {
         let path = path.to_owned();
         let detail = source.to_string();
         let extended = source.sqlite_error().map_or(0, |error| error.extended_code);
+        // A text that is none: its bytes were changed by something else than us.
+        if matches!(source, rusqlite::Error::Utf8Error(..) | rusqlite::Error::FromSqlConversionFailure(..)) {
+            return Self::Broken { path, what: detail };
+        }
         match source.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => Self::Full { path },
             // The index of the write-ahead log could not grow.
