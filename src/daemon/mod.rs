@@ -52,6 +52,9 @@ pub mod signals;
 pub mod writing;
 
 /// Wake-ups of the schedule are grouped into slots of this length.
+///
+/// It divides a second, so that a check that is due every so many seconds waits equally long for
+/// the end of its slot each time, and is made at an even pace.
 pub const SLOT: Duration = Duration::from_millis(20);
 /// Commits that may wait for the writer.
 const COMMITS_WAITING: usize = 64;
@@ -373,4 +376,38 @@ fn announcement(config: &Config) -> Vec<String> {
         format!("listens  http://{}/", config.server.listen),
         format!("tells    {told}"),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+    use crate::{
+        domain::{CheckKey, service::Cadence},
+        judge::story::{at, rules},
+    };
+
+    #[test]
+    fn slots_leave_a_check_its_even_pace() {
+        for every in [1, 5, 60].map(Duration::from_secs) {
+            let mut rules = rules(&["api", "db", "mail", "web"]);
+            for service in &mut rules.services {
+                Arc::make_mut(service).checks.iter_mut().for_each(|check| check.cadence = Cadence::Every(every));
+            }
+            let mut schedule = Schedule::new(SLOT);
+            schedule.set(&rules, at(0));
+            let mut made: BTreeMap<CheckKey, Vec<jiff::Timestamp>> = BTreeMap::new();
+            while let Some(now) = schedule.wake_at().filter(|now| *now < at(600)) {
+                for due in schedule.take_due(now) {
+                    schedule.done(&due.check, now);
+                    made.entry(due.check).or_default().push(now);
+                }
+            }
+            assert_eq!(made.len(), 4);
+            for pair in made.values().flat_map(|times| times.windows(2)) {
+                assert_eq!(pair[1].duration_since(pair[0]), SignedDuration::try_from(every).unwrap());
+            }
+        }
+    }
 }

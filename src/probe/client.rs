@@ -134,8 +134,16 @@ impl Clients {
             .referer(false)
             .gzip(key.gzip)
             .connect_timeout(key.timeout)
+            // A probe ends at its own timeout, not before; each option would cost a system call.
+            .tcp_keepalive(None)
+            .tcp_keepalive_interval(None)
+            .tcp_keepalive_retries(None)
             // Nothing from the environment.
             .no_proxy();
+        #[cfg(target_os = "linux")]
+        {
+            builder = builder.tcp_user_timeout(None);
+        }
         if let Some(proxy) = &key.proxy {
             builder = builder.proxy(Proxy::all(proxy.reveal()).map_err(|_| ClientError::Proxy)?);
         }
