@@ -173,7 +173,8 @@ impl Sim {
         match (subject, said) {
             (Subject::Target(name), Said::Target(behaviour)) => match name.split_once('/') {
                 Some((service, check)) => {
-                    let check = CheckKey { service: id(service), check: CheckId::new(check).unwrap() };
+                    let service = if service == "~canary" { ServiceId::of_canaries() } else { id(service) };
+                    let check = CheckKey { service, check: CheckId::new(check).unwrap() };
                     self.simulation.target_of(&check, moment, behaviour);
                 }
                 None => self.simulation.target(&id(&name), moment, behaviour),

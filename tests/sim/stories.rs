@@ -34,6 +34,21 @@ fn a_service_that_times_out_becomes_an_incident_and_two_mails() {
 }
 
 #[test]
+fn a_link_of_ours_that_is_cut_is_told_to_the_operator_and_to_nobody_else() {
+    let config = config(&["api", "web"]) + "\n[incidents]\ncanary = [\"tcp:192.0.2.1:443\"]\n";
+    let cut =
+        |sim: Sim, target: &str| sim.target(target, up()).then_after(mins(10), times_out()).then_after(mins(20), up());
+    let mut sim = ["api", "web", "~canary/canary-1"].into_iter().fold(Sim::new(&config), cut);
+    sim = sim.subscriber("a@example.org");
+    sim.run_for(hours(1));
+    assert!(kinds(&sim).is_empty(), "{:?}", sim.subjects());
+    let notices = sim.notices();
+    assert!(notices.iter().any(|notice| notice.contains("is blind")), "{notices:?}");
+    assert!(notices.iter().any(|notice| notice.contains("sees again")), "{notices:?}");
+    assert!(sim.page("index.html").contains("data-status=\"operational\""));
+}
+
+#[test]
 fn the_relay_is_away_for_hours_and_what_passed_meanwhile_is_one_message() {
     let mut sim = Sim::new(&config(&["api"]))
         .target("api", up())
