@@ -155,10 +155,11 @@ pub fn open_seeded(config: &Config, now: Timestamp, seed: u64) -> Result<Opened,
     let lock = Store::hold(&config.store)?;
     let mut store = Store::open(&config.store, now)?;
     store.check_sound()?;
-    store.set_services(&config.rules)?;
-    store.mint(site::AUTHORITY, &site::authority(config, now))?;
     let world = World::restore(seed, store.world()?.into_iter())?;
     let note_files = store.note_files()?;
+    // Only now: a store that cannot be understood is left as it is.
+    store.set_services(&config.rules)?;
+    store.mint(site::AUTHORITY, &site::authority(config, now))?;
     Ok(Opened { lock, store, world, note_files })
 }
 
