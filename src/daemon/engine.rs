@@ -118,18 +118,17 @@ impl Engine {
         self.step(Input::Rules, now);
     }
 
-    /// Whether the slot has ended in which the next check is due. Whoever looks sooner, for another
-    /// reason, leaves the schedule alone: a check that waits equally long at each of its turns
-    /// keeps an even pace.
-    #[must_use]
-    pub fn is_slot_over(&self, now: Timestamp) -> bool {
-        self.schedule.wake_at().is_some_and(|at| at <= now)
-    }
-
     /// The checks to probe now, most urgent first. Each must come back through
     /// [`Self::finished`] or [`Self::gave_up`].
     pub fn take_due(&mut self, now: Timestamp) -> Vec<Due> {
         self.schedule.take_due(now)
+    }
+
+    /// As [`Self::take_due`], but only those whose slot has ended: whoever looks sooner, or late,
+    /// must not start one before its time. A check that waits equally long at each of its turns
+    /// keeps an even pace.
+    pub fn take_ended_slots(&mut self, now: Timestamp) -> Vec<Due> {
+        self.schedule.take_due(self.schedule.start_of_slot(now))
     }
 
     /// A probe came back.
@@ -337,10 +336,13 @@ mod tests {
         let ms = |ms: i64| at(0) + SignedDuration::from_millis(ms);
         engine.take_due(at(0));
         engine.gave_up(&key("api"), at(0));
-        let turn = engine.schedule.wake_at().unwrap().duration_since(at(0)).as_millis();
-        let turn = i64::try_from(turn).unwrap();
-        let over: Vec<bool> = (turn - 15..=turn).map(|at| engine.is_slot_over(ms(at))).collect();
-        assert_eq!(over.iter().filter(|over| **over).count(), 1);
-        assert_eq!(engine.take_due(ms(turn)).len(), 1);
+        let slot = i64::try_from(engine.schedule.wake_at().unwrap().duration_since(at(0)).as_millis()).unwrap();
+        engine.take_due(ms(slot));
+        engine.gave_up(&key("api"), ms(slot));
+        engine.schedule.request(&key("api"), ms(slot + 1), Priority::Recheck);
+        for too_soon in [slot + 1, slot + 7, slot + 14] {
+            assert_eq!(engine.take_ended_slots(ms(too_soon)), []);
+        }
+        assert_eq!(engine.take_ended_slots(ms(slot + 15)).len(), 1, "its slot is over");
     }
 }

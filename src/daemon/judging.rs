@@ -75,8 +75,7 @@ pub async fn run(mut engine: Engine, mut task: Judging) {
     loop {
         let now = task.look(&mut watch, &mut engine);
         engine.tick(now);
-        let due = if engine.is_slot_over(now) { engine.take_due(now) } else { Vec::new() };
-        for due in due {
+        for due in engine.take_ended_slots(now) {
             let lag = Duration::try_from(now.duration_since(due.due_at)).unwrap_or_default();
             match engine.service_of(&due.check) {
                 Some(service) => {

@@ -243,6 +243,13 @@ impl Schedule {
         Timestamp::from_millisecond(slots.saturating_mul(self.slot_ms)).ok()
     }
 
+    /// When the slot that `at` lies in began: all before it have ended.
+    #[must_use]
+    pub fn start_of_slot(&self, at: Timestamp) -> Timestamp {
+        let at_ms = at.as_millisecond();
+        Timestamp::from_millisecond(at_ms - at_ms.rem_euclid(self.slot_ms)).unwrap_or(at)
+    }
+
     /// How many turns were skipped because the probe before had not ended, or we stood still.
     #[must_use]
     pub fn skipped(&self) -> u64 {
