@@ -267,9 +267,9 @@ impl Turn<'_> {
         let good_until = state.failing_since().or(state.last_at);
         state.forget_run();
         state.asked_at = None;
-        let Some(last) = good_until else { return };
-        let was_stale = std::mem::replace(&mut state.stale, true);
+        let was_stale = good_until.is_some() && std::mem::replace(&mut state.stale, true);
         self.world.touch_check(key);
+        let Some(last) = good_until else { return };
         if !was_stale && state_is_known(self.world.services.get(&key.service), &key.check) {
             let from = since.max(last).min(self.at);
             self.say(key, from, None);
