@@ -31,7 +31,7 @@ use support::{
 const SERVICES: usize = 1_000;
 const EVERY: Duration = Duration::from_secs(1);
 /// Whoever is measured has run for so long before.
-const WARM: Duration = Duration::from_secs(4);
+const WARM: Duration = Duration::from_secs(3);
 const WINDOW: Duration = Duration::from_secs(10);
 const ROUNDS: usize = 3;
 const CPU: &str = "ms CPU per 1,000 checks";
@@ -123,6 +123,7 @@ fn bare_loop(farm: &mut Farm) -> io::Result<Round> {
 fn daemon(farm: &mut Farm) -> io::Result<Round> {
     let folder = folder()?;
     let daemon = Daemon::start(folder.path(), &services(farm.port))?;
+    daemon.settled()?;
     let round = measure(farm, &[daemon.process()])?;
     daemon.stop()?;
     Ok(round)

@@ -14,6 +14,9 @@ use super::process::{Process, wait_for};
 /// The program.
 pub const WATCHBELL: &str = env!("CARGO_BIN_EXE_watchbell");
 
+/// A site that has not changed for so long is at rest.
+const RESTED: Duration = Duration::from_secs(3);
+
 /// A folder on the disk of the checkout: a temporary one may be in memory.
 pub fn folder() -> io::Result<tempfile::TempDir> {
     tempfile::Builder::new().prefix("bench").tempdir_in(env!("CARGO_TARGET_TMPDIR"))
@@ -55,6 +58,18 @@ impl Daemon {
             Ok(()) => Ok(daemon),
             Err(error) => Err(io::Error::other(format!("{error}\n{}", daemon.log()))),
         }
+    }
+
+    /// Waits until every service has been looked at and the site that says so is published: what
+    /// comes then is every day's work.
+    pub fn settled(&self) -> io::Result<()> {
+        let index = self.folder.join("public/index.html");
+        let rests = || {
+            let unchanged = fs::metadata(&index).ok()?.modified().ok()?.elapsed().ok()? > RESTED;
+            let known = !fs::read_to_string(&index).ok()?.contains("data-status=\"unknown\"");
+            (unchanged && known).then_some(())
+        };
+        wait_for("site at rest", Duration::from_mins(3), rests)
     }
 
     /// The process.

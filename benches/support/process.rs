@@ -88,7 +88,7 @@ pub fn wait_for<T>(what: &str, limit: Duration, mut ask: impl FnMut() -> Option<
         if began.elapsed() > limit {
             return Err(io::Error::other(format!("in {limit:?} there was no {what}")));
         }
-        thread::sleep(Duration::from_millis(5));
+        thread::sleep(Duration::from_millis(10));
     }
 }
 
