@@ -251,6 +251,7 @@ fn a_group_that_is_called_like_a_service_has_an_id_of_its_own() {
     let mut wiki = (*world.rules.services[4]).clone();
     wiki.id = id("public");
     world.rules.services[4] = wiki.into();
+    world.names = watchbell::site::words::Names::of(&world.rules);
     let components = json(&world.api().components());
     let ids: Vec<_> = components["components"].as_array().unwrap().iter().map(|one| one["id"].clone()).collect();
     assert!(ids.contains(&"group:public".into()) && ids.contains(&"public".into()), "{ids:?}");
