@@ -99,9 +99,11 @@ const LIES: [Lie; 24] = [
     ),
     (
         "an incident begins too late",
-        |_, record| {
+        |truth, record| {
+            // A kill close by would excuse it: what it took was never written down.
+            truth.kills.clear();
             let at = at_work(record);
-            record.incidents[at].started_at += SignedDuration::from_millis(120);
+            record.incidents[at].started_at += SignedDuration::from_millis(300);
         },
         "but the first such answer was",
     ),
