@@ -17,9 +17,10 @@
 //! 4. [`notify`]: whom to tell what and when, and telling them
 //! 5. [`web`]: the HTTP side
 //! 6. [`daemon`]: every task and wake-up
-//! 7. [`simulation`]: the same without tasks, in simulated time
+//! 7. [`simulation`], [`backtest`]: the same without tasks, in simulated time; results judged by other rules
 //! 8. [`cli`]: one file a command
 
+pub mod backtest;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -17,7 +17,7 @@ const LAYERS: &[&[&str]] = &[
     &["notify"],
     &["web"],
     &["daemon"],
-    &["simulation"],
+    &["simulation", "backtest"],
     &["cli"],
     &["main"],
 ];
@@ -30,7 +30,7 @@ const SIDEWAYS: &[(&str, &str, &str)] = &[
 ];
 
 /// Modules that decide: values in, values out.
-const PURE: &[&str] = &["domain", "judge", "schedule", "site::plan", "notify::plan"];
+const PURE: &[&str] = &["domain", "judge", "schedule", "site::plan", "notify::plan", "backtest"];
 
 /// What they may not know of.
 const FORBIDDEN: &[&str] = &["async", "tokio", "std::fs", "std::net", "HashMap", "HashSet"];

@@ -11,6 +11,7 @@ use crate::{
     notes::{Folder, Known, Mark, Scan},
 };
 
+mod backtest;
 mod build;
 mod check;
 mod completions;
@@ -87,6 +88,8 @@ enum Command {
     Probe(probe::Probe),
     /// Regenerate the site from the store
     Build,
+    /// Replay recorded results through the (edited) rules, beside what happened
+    Backtest(backtest::Arguments),
     /// Look at incidents
     #[command(subcommand)]
     Incident(incident::Incident),
@@ -145,6 +148,7 @@ pub fn main() -> ExitCode {
         Command::Check => check::check(global),
         Command::Probe(args) => probe::probe(global, &args),
         Command::Build => build::build(global),
+        Command::Backtest(args) => backtest::backtest(global, &args),
         Command::Incident(args) => incident::incident(global, &args),
         Command::Subscriber(args) => subscriber::subscriber(global, &args),
         Command::Store(args) => store::store(global, &args),

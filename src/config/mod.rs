@@ -4,6 +4,7 @@
 mod convert;
 pub mod cron;
 mod example;
+pub mod in_force;
 pub mod keys;
 pub mod reading;
 pub mod reload;

@@ -159,6 +159,7 @@ pub fn open_seeded(config: &Config, now: Timestamp, seed: u64) -> Result<Opened,
     let note_files = store.note_files()?;
     // Only now: a store that cannot be understood is left as it is.
     store.set_services(&config.rules)?;
+    store.set_in_force(&config.rules, now)?;
     store.mint(site::AUTHORITY, &site::authority(config, now))?;
     Ok(Opened { lock, store, world, note_files })
 }

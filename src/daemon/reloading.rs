@@ -209,7 +209,11 @@ pub async fn run(mut task: Reloading) {
         }
         let (at_work, path, now) = (Arc::clone(&reloader), task.path.clone(), task.clock.wall());
         let reloaded = spawn_blocking(move || {
-            let mut record = |store: &config::Store, rules: &Rules| Store::open(store, now)?.set_services(rules);
+            let mut record = |store: &config::Store, rules: &Rules| {
+                let mut store = Store::open(store, now)?;
+                store.set_services(rules)?;
+                store.set_in_force(rules, now)
+            };
             let mut reloader = at_work.lock().unwrap_or_else(PoisonError::into_inner);
             reloader.read(Config::load(&path), is_asked, now, &mut record)
         });

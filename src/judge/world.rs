@@ -345,6 +345,11 @@ impl World {
         all.filter(move |incident| incident.resolved_at.is_none_or(|at| since.is_some_and(|since| at >= since)))
     }
 
+    /// Planned work that is known, past and coming.
+    pub fn planned(&self) -> impl Iterator<Item = &Window> {
+        self.windows.values()
+    }
+
     /// When each check was last heard of.
     pub fn last_results(&self) -> impl Iterator<Item = (&CheckKey, Option<Timestamp>)> {
         self.checks.iter().map(|(key, state)| (key, state.last_at))

@@ -405,7 +405,9 @@ impl Life {
         let (wall, faults) = (outside.time.wall(), outside.faults.clone());
         let mut record = |store: &crate::config::Store, rules: &Rules| {
             faults.of_store(&store.path)?;
-            Store::open(store, wall)?.set_services(rules)
+            let mut store = Store::open(store, wall)?;
+            store.set_services(rules)?;
+            store.set_in_force(rules, wall)
         };
         let Reloaded::InForce(config) = self.reloader.read(Ok(loaded), by_signal, wall, &mut record) else { return };
         self.engine.set_rules(Arc::new(config.rules.clone()), wall);

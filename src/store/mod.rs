@@ -50,7 +50,7 @@ pub use self::{
     tidy::Tidied,
 };
 use crate::{
-    config,
+    config::{self, in_force::InForce},
     domain::{CheckKey, IncidentId, service::Rules},
     fsio::{Lock, LockError},
     judge::Decision,
@@ -163,10 +163,7 @@ impl Store {
     /// # Errors
     /// If the store cannot be read.
     pub fn world(&self) -> Result<Vec<(String, String)>, StoreError> {
-        self.read("read the judge's state", |db| {
-            let mut rows = db.prepare_cached("SELECT key, json FROM world ORDER BY key")?;
-            rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
-        })
+        self.read("read the judge's state", reader::world)
     }
 
     /// Why things were decided as they were in one incident, oldest first.
@@ -194,6 +191,26 @@ impl Store {
                 insert.execute((service.id.as_str(), group, &service.name, position))?;
             }
             bump_revision(tx)?;
+            Ok(())
+        })
+    }
+
+    /// Takes down by which rules is judged from `now` on, unless they say the same as before.
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    pub fn set_in_force(&mut self, rules: &Rules, now: Timestamp) -> Result<(), StoreError> {
+        let in_force = InForce::of(rules, now);
+        let known = self.read("read by which rules was judged", reader::in_force)?;
+        if known.is_some_and(|known| known.tables == in_force.tables) {
+            return Ok(());
+        }
+        self.write("record the rules", |tx| {
+            tx.execute(
+                "INSERT INTO meta (key, value) VALUES ('in_force', ?1)
+                 ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+                [row::json(&in_force)?],
+            )?;
             Ok(())
         })
     }

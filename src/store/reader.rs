@@ -19,6 +19,7 @@ use super::{
     schema, spans,
 };
 use crate::{
+    config::in_force::InForce,
     domain::{
         CheckKey, IncidentId, ServiceId,
         archive::{Archive, ArchiveError, Changes, Head, LatencyPoint, ServiceNow},
@@ -95,6 +96,39 @@ impl Reader {
         self.read("read results", |db| results::of_check(db, check, from, to))
     }
 
+    /// All checks' results that began in `[from, to)`, those that ended first before others, as far
+    /// back as they are kept.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn results_of_all(&self, from: Timestamp, to: Timestamp) -> Result<Vec<Sample>, StoreError> {
+        self.read("read results", |db| results::of_all(db, from, to))
+    }
+
+    /// When the first and the last of the results that are kept began; `None` without any.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn results_kept(&self) -> Result<Option<(Timestamp, Timestamp)>, StoreError> {
+        self.read("read results", results::kept)
+    }
+
+    /// By which rules was judged last; `None` if that was never written down.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn in_force(&self) -> Result<Option<InForce>, StoreError> {
+        self.read("read by which rules was judged", in_force)
+    }
+
+    /// The judge's world as it was last committed: keys and JSON, by key.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn world(&self) -> Result<Vec<(String, String)>, StoreError> {
+        self.read("read the judge's state", world)
+    }
+
     /// The word kept under `name` by [`super::Store::mint`].
     ///
     /// # Errors
@@ -163,6 +197,20 @@ pub(super) fn incident(db: &Connection, id: &IncidentId) -> rusqlite::Result<Opt
 pub(super) fn decisions(db: &Connection, incident: &IncidentId) -> rusqlite::Result<Vec<Decision>> {
     let mut rows = db.prepare_cached("SELECT json FROM decision WHERE incident = ?1 ORDER BY at, no")?;
     rows.query_map([incident.as_str()], |row| row.get::<_, Json<Decision>>(0).map(|json| json.0))?.collect()
+}
+
+/// What a version of another form wrote is as good as nothing.
+pub(super) fn in_force(db: &Connection) -> rusqlite::Result<Option<InForce>> {
+    let text = db
+        .prepare_cached("SELECT value FROM meta WHERE key = 'in_force'")?
+        .query_row([], |row| row.get::<_, String>(0))
+        .optional()?;
+    Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
+}
+
+pub(super) fn world(db: &Connection) -> rusqlite::Result<Vec<(String, String)>> {
+    let mut rows = db.prepare_cached("SELECT key, json FROM world ORDER BY key")?;
+    rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
 }
 
 fn service_now(row: &Row<'_>) -> rusqlite::Result<ServiceNow> {

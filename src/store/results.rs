@@ -5,13 +5,20 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension};
 
-use super::{latency, row::At, service_no};
-use crate::domain::{
-    CheckKey, ServiceId,
-    outcome::{CheckResult, Class, Outcome},
+use super::{
+    latency,
+    row::{At, Word},
+    service_no,
+};
+use crate::{
+    clock::to_millis,
+    domain::{
+        CheckKey, ServiceId,
+        outcome::{CheckResult, Class, Outcome},
+    },
 };
 
 /// One result of one check.
@@ -40,6 +47,13 @@ impl Sample {
             latency_us: u32::try_from(outcome.latency.as_micros()).unwrap_or(u32::MAX),
             class: outcome.cause.map(|cause| cause.class),
         }
+    }
+
+    /// When its probe ended.
+    #[must_use]
+    pub fn ended_at(&self) -> Timestamp {
+        let lasted = SignedDuration::from_micros(i64::from(self.latency_us));
+        to_millis(self.at.saturating_add(lasted).unwrap_or(self.at))
     }
 }
 
@@ -289,6 +303,78 @@ pub(super) fn of_check(
         Some(Sample { check: check.clone(), at, result, latency_us: point.latency_us, class })
     });
     Ok(samples.collect())
+}
+
+/// All checks' results in `[from, to)`, packed or not, in the order in which they ended.
+pub(super) fn of_all(db: &Connection, from: Timestamp, to: Timestamp) -> rusqlite::Result<Vec<Sample>> {
+    let mut checks = db.prepare_cached(
+        "SELECT probed.no, service.id, probed.name FROM probed JOIN service ON service.no = probed.service_no",
+    )?;
+    let check = |row: &rusqlite::Row<'_>| {
+        let (service, check): (Word<_>, Word<_>) = (row.get(1)?, row.get(2)?);
+        Ok((row.get::<_, i64>(0)?, CheckKey { service: service.0, check: check.0 }))
+    };
+    let checks: HashMap<i64, CheckKey> = checks.query_map([], check)?.collect::<rusqlite::Result<_>>()?;
+    let wanted = from.as_millisecond()..to.as_millisecond();
+    let mut samples = Vec::new();
+    let mut take = |no: i64, point: Point| {
+        if let Some((check, at)) = checks.get(&no).zip(Timestamp::from_millisecond(point.at_ms).ok())
+            && wanted.contains(&point.at_ms)
+        {
+            let (result, class) = decoded(point.code);
+            samples.push(Sample { check: check.clone(), at, result, latency_us: point.latency_us, class });
+        }
+    };
+    let mut sealed =
+        db.prepare_cached("SELECT hour_at, probed_no, data FROM result_hour WHERE hour_at >= ?1 AND hour_at < ?2")?;
+    let mut rows = sealed.query((hour_of(from.as_millisecond()), At(to)))?;
+    while let Some(row) = rows.next()? {
+        let data = row.get_ref(2)?.as_blob().map_err(rusqlite::Error::from)?;
+        for point in unpacked(row.get(0)?, data).unwrap_or_default() {
+            take(row.get(1)?, point);
+        }
+    }
+    // The log has the youngest hours only: for others it need not be read.
+    let log_starts: Option<At> = db
+        .prepare_cached("SELECT at FROM result_log ORDER BY seq LIMIT 1")?
+        .query_row([], |row| row.get(0))
+        .optional()?;
+    let may_hold = |starts: &At| starts.0.duration_since(to) < SignedDuration::from_hours(1);
+    if !log_starts.as_ref().is_some_and(may_hold) {
+        return Ok(in_order(samples));
+    }
+    let mut log =
+        db.prepare_cached("SELECT probed_no, at, code, latency_us FROM result_log WHERE at >= ?1 AND at < ?2")?;
+    let mut rows = log.query((At(from), At(to)))?;
+    while let Some(row) = rows.next()? {
+        take(row.get(0)?, Point { at_ms: row.get(1)?, code: row.get(2)?, latency_us: row.get(3)? });
+    }
+    Ok(in_order(samples))
+}
+
+fn in_order(mut samples: Vec<Sample>) -> Vec<Sample> {
+    samples.sort_by(|a, b| (a.ended_at(), a.at, &a.check).cmp(&(b.ended_at(), b.at, &b.check)));
+    samples
+}
+
+/// When the first and the last result began.
+pub(super) fn kept(db: &Connection) -> rusqlite::Result<Option<(Timestamp, Timestamp)>> {
+    let of_log: (Option<i64>, Option<i64>) =
+        db.query_row("SELECT min(at), max(at) FROM result_log", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let of_hours: (Option<i64>, Option<i64>) =
+        db.query_row("SELECT min(hour_at), max(last_at) FROM result_hour", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let mut first = of_log.0;
+    if let Some(hour) = of_hours.0 {
+        let mut rows = db.prepare_cached("SELECT data FROM result_hour WHERE hour_at = ?1")?;
+        let mut rows = rows.query([hour])?;
+        while let Some(row) = rows.next()? {
+            let data = row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
+            first = unpacked(hour, data).unwrap_or_default().iter().map(|point| point.at_ms).chain(first).min();
+        }
+    }
+    let last = of_log.1.max(of_hours.1);
+    let at = |ms: Option<i64>| ms.and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    Ok(at(first).zip(at(last)))
 }
 
 #[cfg(test)]

@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use super::write_config;
+use super::{SOON, await_status, write_config};
 use crate::support::{
-    daemon::{folder, free_address, json, ok, watchbell},
+    daemon::{Daemon, folder, free_address, json, ok, wait_for, watchbell},
     target::Target,
 };
 
@@ -147,4 +147,52 @@ fn completions_and_schemas_are_printed() {
     assert!(ok(folder.path(), &["completions", "bash"]).contains("watchbell"));
     assert!(json(folder.path(), &["schema", "config"])["properties"]["site"].is_object());
     assert!(json(folder.path(), &["schema", "incident"])["properties"]["update"].is_object());
+}
+
+#[test]
+fn other_rules_are_tried_on_what_was_recorded_while_the_daemon_runs() {
+    let folder = folder();
+    let folder = folder.path();
+    let (target, listen) = (Target::start(), free_address());
+    write_config(folder, listen, "", &[("api", format!("http = \"http://{}/\"", target.address))]);
+    let nothing = watchbell(folder, &["backtest"]);
+    assert_eq!(nothing.status.code(), Some(3), "there is no store yet: {}", said(&nothing));
+    let daemon = Daemon::start(folder, listen);
+    await_status(listen, "api", "operational");
+    target.answers(503);
+    await_status(listen, "api", "major_outage");
+    target.answers(200);
+    await_status(listen, "api", "operational");
+    // Once the last results are written down, both columns say the same.
+    let same = wait_for("both accounts to agree", SOON, || {
+        let found = json(folder, &["-q", "backtest", "--since", "1d", "--json"]);
+        (found["was"]["incidents"][0]["resolved_at"].is_string() && found["was"] == found["would_have_been"])
+            .then_some(found)
+    });
+    assert_eq!(same["edited"], serde_json::json!([]));
+    assert!(same["oldest_result_at"].is_string() && same["results"].as_u64().unwrap() > 3);
+    let text = fs::read_to_string(folder.join("watchbell.toml")).unwrap();
+    let edited = text.replace("[[service.check]]\n", "[[service.check]]\ndown_after = 100\nexpect.body = \"x\"\n");
+    fs::write(folder.join("edited.toml"), edited).unwrap();
+    let told = ok(folder, &["--config", "edited.toml", "backtest", "--since", "1d"]);
+    for part in [
+        "0 incidents instead of 1;",
+        "WOULD HAVE BEEN",
+        "no longer an incident:",
+        "down_after = 100 instead of 3",
+        "expect.body: not judged",
+        "the oldest result",
+    ] {
+        assert!(told.contains(part), "{part}\n{told}");
+    }
+    assert!(!told.contains(&target.address.to_string()), "{told}");
+    for (since, why) in [("30", "add a unit"), ("soon", "is not a duration"), ("2026-13-01", "duration")] {
+        let wrong = watchbell(folder, &["backtest", "--since", since]);
+        assert_eq!(wrong.status.code(), Some(2), "{since}");
+        assert!(said(&wrong).contains(why), "{}", said(&wrong));
+    }
+    let late = watchbell(folder, &["backtest", "--since", "2099-01-01"]);
+    assert_eq!(late.status.code(), Some(3));
+    assert!(said(&late).contains("the last result"), "{}", said(&late));
+    assert!(daemon.terminate().0.success());
 }
