@@ -171,8 +171,8 @@ fn report(noted: &Noted, hanging: usize, every: Duration) -> Report {
         requests: noted.asked.iter().map(Vec::len).sum(),
         reused: noted.reused,
         mean_gap_ms: gaps.iter().sum::<f64>() / gaps.len().max(1) as f64,
-        p50_error_ms: percentile(&mut errors, 0.5).unwrap_or(f64::NAN),
-        p99_error_ms: percentile(&mut errors, 0.99).unwrap_or(f64::NAN),
-        max_error_ms: percentile(&mut errors, 1.0).unwrap_or(f64::NAN),
+        p50_error_ms: percentile(&mut errors, 0.5).unwrap_or(0.0),
+        p99_error_ms: percentile(&mut errors, 0.99).unwrap_or(0.0),
+        max_error_ms: percentile(&mut errors, 1.0).unwrap_or(0.0),
     }
 }

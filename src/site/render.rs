@@ -55,7 +55,7 @@ impl<'a> Renderer<'a> {
     pub fn render(&self, what: &What, path: &str) -> Result<Option<Rendered>, SiteError> {
         let snapshot = self.snapshot;
         let rendered = match what {
-            What::Index => self.page("index.html", &index::index(snapshot)?)?,
+            What::Index => self.index()?,
             What::Service(id) => match snapshot.context.service(id) {
                 Some(service) => self.page("service.html", &service::service(snapshot, service)?)?,
                 None => return Ok(None),
@@ -100,6 +100,18 @@ impl<'a> Renderer<'a> {
 
     fn page(&self, template: &str, view: &impl Serialize) -> Result<Rendered, SiteError> {
         Ok(self.snapshot.context.templates.render(template, view)?.into_bytes().into())
+    }
+
+    fn index(&self) -> Result<Rendered, SiteError> {
+        let templates = &self.snapshot.context.templates;
+        let page = templates.render("index.html", &index::index(self.snapshot)?)?;
+        let Some((head, tail)) = page.split_once(index::GROUPS) else { return Ok(page.into_bytes().into()) };
+        let mut html = head.to_owned();
+        for group in index::groups(self.snapshot) {
+            html.push_str(&templates.render("group.html", &group)?);
+        }
+        html.push_str(tail);
+        Ok(html.into_bytes().into())
     }
 
     fn incident(&self, id: &IncidentId) -> Result<Option<Rendered>, SiteError> {

@@ -34,12 +34,15 @@ pub struct Index {
     as_of: When,
     fine: String,
     incidents: Vec<Card>,
-    groups: Vec<Group>,
-    days: u32,
+    /// [`GROUPS`]: a listing of thousands is not held beside the page that is made of it.
+    groups: Value,
     past: Vec<PastDay>,
     calm: Option<Calm>,
     form: Option<Form>,
 }
+
+/// Stands where the groups go, each made of `group.html`. No text of anybody's becomes a comment.
+pub const GROUPS: &str = "<!--groups-->";
 
 /// An open incident.
 #[derive(Debug, Serialize)]
@@ -55,9 +58,11 @@ struct Card {
     state: String,
 }
 
+/// Services that belong together, on the first page.
 #[derive(Debug, Serialize)]
-struct Group {
+pub struct Group {
     name: String,
+    days: u32,
     services: Vec<Row>,
     folds: bool,
     is_open: bool,
@@ -128,8 +133,7 @@ pub fn index(snapshot: &Snapshot<'_>) -> Result<Index, ArchiveError> {
         sentence,
         fine,
         incidents: facts.open().into_iter().map(|incident| card(snapshot, incident, stated_at)).collect(),
-        groups: groups(snapshot, &snapshot.days),
-        days: context.site.history_days,
+        groups: html(GROUPS.to_owned()),
         calm: calm(snapshot, &past, stated_at),
         past: past.into_iter().map(|(_, day)| day).collect(),
         form: form(context),
@@ -161,34 +165,31 @@ fn card(snapshot: &Snapshot<'_>, incident: &Incident, stated_at: Timestamp) -> C
 }
 
 /// Groups in the order of the config, then the services without one.
-fn groups(snapshot: &Snapshot<'_>, days: &Days) -> Vec<Group> {
+pub fn groups(snapshot: &Snapshot<'_>) -> impl Iterator<Item = Group> {
     let context = snapshot.context;
-    let (words, rules) = (&context.words, &context.rules);
+    let (words, rules, days) = (&context.words, &context.rules, context.site.history_days);
     let named = rules.groups.iter().map(|group| (Some(&group.id), group.name.clone()));
     let rest = if rules.groups.is_empty() { "page.services" } else { "page.other_services" };
-    named
-        .chain([(None, words.text(rest, &[]))])
-        .filter_map(|(id, name)| {
-            let services: Vec<&Service> =
-                rules.services.iter().filter(|service| service.group.as_ref() == id).map(AsRef::as_ref).collect();
-            let count = |test: fn(ServiceStatus) -> bool| {
-                let matching = services.iter().filter(|service| test(snapshot.facts.status(&service.id)));
-                u64::try_from(matching.count()).unwrap_or(u64::MAX)
-            };
-            let trouble = count(|status| status != ServiceStatus::Operational);
-            let total = words.count("page.count_services", count(|_| true), &[]);
-            let summary =
-                if trouble == 0 { total } else { format!("{total}, {}", words.count("page.in_trouble", trouble, &[])) };
-            let rows = services.iter().map(|service| row(snapshot, service, days)).collect();
-            let folds = services.len() > UNFOLDED;
-            (!services.is_empty()).then_some(Group { name, services: rows, folds, is_open: trouble > 0, summary })
-        })
-        .collect()
+    named.chain([(None, words.text(rest, &[]))]).filter_map(move |(id, name)| {
+        let services: Vec<&Service> =
+            rules.services.iter().filter(|service| service.group.as_ref() == id).map(AsRef::as_ref).collect();
+        let count = |test: fn(ServiceStatus) -> bool| {
+            let matching = services.iter().filter(|service| test(snapshot.facts.status(&service.id)));
+            u64::try_from(matching.count()).unwrap_or(u64::MAX)
+        };
+        let trouble = count(|status| status != ServiceStatus::Operational);
+        let total = words.count("page.count_services", count(|_| true), &[]);
+        let summary =
+            if trouble == 0 { total } else { format!("{total}, {}", words.count("page.in_trouble", trouble, &[])) };
+        let rows = services.iter().map(|service| row(snapshot, service)).collect();
+        let folds = services.len() > UNFOLDED;
+        (!services.is_empty()).then_some(Group { name, days, services: rows, folds, is_open: trouble > 0, summary })
+    })
 }
 
-fn row(snapshot: &Snapshot<'_>, service: &Service, days: &Days) -> Row {
+fn row(snapshot: &Snapshot<'_>, service: &Service) -> Row {
     let context = snapshot.context;
-    let (bars, uptime) = bars(snapshot, service, days, false, snapshot.pace());
+    let (bars, uptime) = bars(snapshot, service, &snapshot.days, false, snapshot.pace());
     Row {
         id: service.id.to_string(),
         name: service.name.clone(),
