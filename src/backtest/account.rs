@@ -149,7 +149,8 @@ fn told(mut lane: Lane, events: &[Arc<Event>], directory: &Directory, until: Tim
             lane.current = Arc::new(as_of(&incident, event));
             // Each event is told once: its id will do.
             let delivery = DeliveryId::from_bytes(*event.id.as_bytes());
-            lane.pending.push(Pending { delivery, event: Arc::clone(event), attempts: 0, first_tried_at: None });
+            let event = Arc::clone(event);
+            lane.pending.push(Pending { delivery, event, attempts: 0, first_tried_at: None, left_in: None });
         }
         for (delivery, decision) in plan::plan(&lane, directory, now) {
             let Some(place) = lane.pending.iter().position(|pending| pending.delivery == delivery) else { continue };

@@ -51,6 +51,7 @@ async fn pass(global: &Global, config: &Arc<Config>, clock: &Arc<dyn Clock>) -> 
     store.commit(&engine.take_all(now))?;
     let published = Publisher::new(config)?.publish(&Store::reader(&config.store)?, now)?;
     tracing::info!(written = published.written, removed = published.removed, "published");
+    while store.fan_out(now)?.next_at.is_some_and(|at| at <= now) {}
     delivering::drain(config, clock, until).await?;
     drop(lock);
     Ok(())

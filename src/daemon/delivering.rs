@@ -62,7 +62,7 @@ pub struct Delivering {
     pub clock: Arc<dyn Clock>,
     /// The newest good configuration.
     pub config: watch::Receiver<Arc<Config>>,
-    /// Rings after a commit.
+    /// Rings when something was queued.
     pub bell: watch::Receiver<u64>,
     /// What the operator should know.
     pub desk: Desk,

@@ -222,7 +222,7 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
     let (orders, orders_rx) = mpsc::channel(64);
     let (commits, commits_rx) = mpsc::channel(COMMITS_WAITING);
     let (opened, opened_rx) = mpsc::unbounded_channel();
-    let (bell, bell_rx) = watch::channel(0);
+    let ((changed, changed_rx), (queued, queued_rx)) = (watch::channel(0), watch::channel(0));
     let (config_tx, config_rx) = watch::channel(Arc::clone(&config));
     let (hangups_tx, hangups) = mpsc::channel(1);
     metrics.config_valid(true);
@@ -237,10 +237,11 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
 
     let (writer_clock, writer_shutdown) = (Arc::clone(&clock), shutdown.clone());
     let writer = writing::Writer::new(store, Arc::clone(&health), desk.clone());
+    let bells = writing::Bells { changed, queued };
     parts.spawn("writing", async move {
         let work = spawn_blocking(move || {
             let is_ending = || writer_shutdown.is_cancelled();
-            writing::run(writer, commits_rx, &bell, &writer_clock, &is_ending);
+            writing::run(writer, commits_rx, &bells, &writer_clock, &is_ending);
         });
         if let Err(error) = work.await
             && let Ok(panic) = error.try_into_panic()
@@ -275,7 +276,7 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
         publishing::run(publishing::Publishing {
             clock: Arc::clone(&clock),
             config: config_rx.clone(),
-            bell: bell_rx.clone(),
+            bell: changed_rx,
             desk: desk.clone(),
             metrics: Arc::clone(&metrics),
             shutdown: shutdown.clone(),
@@ -286,7 +287,7 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
         delivering::run(delivering::Delivering {
             clock: Arc::clone(&clock),
             config: config_rx.clone(),
-            bell: bell_rx,
+            bell: queued_rx,
             desk: desk.clone(),
             metrics: Arc::clone(&metrics),
             shutdown: shutdown.clone(),

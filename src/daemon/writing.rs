@@ -1,10 +1,14 @@
 //! The one writer of facts, on a thread of its own: commits go in order, and one that fails is
-//! tried again until it succeeds, since nothing that was judged may be lost.
+//! tried again until it succeeds, since nothing that was judged may be lost. What an event owes to
+//! many people is written in slices, and a commit waits for no more than one of them.
 
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    runtime::Handle,
+    sync::{mpsc, watch},
+};
 
 use super::{
     complaints::{Complaints, Speak, some},
@@ -13,7 +17,7 @@ use super::{
 use crate::{
     clock::{Clock, Elapsed},
     notify::operator::{Desk, Notice},
-    store::{Commit, Store, StoreError, Tidied},
+    store::{self, Commit, Store, StoreError, Tidied, outbox::Sliced},
 };
 
 /// Between two tries of a commit that failed.
@@ -30,6 +34,12 @@ pub trait Journal {
     /// # Errors
     /// If it cannot be written; it can then be tried again.
     fn commit(&mut self, commit: &Commit) -> Result<(), StoreError>;
+
+    /// Queues what an event owes to some more people.
+    ///
+    /// # Errors
+    /// If it cannot be written; nothing is lost then.
+    fn fan_out(&mut self, now: Timestamp) -> Result<Sliced, StoreError>;
 
     /// Whether what is written is still at its place.
     ///
@@ -53,6 +63,10 @@ pub trait Journal {
 impl Journal for Store {
     fn commit(&mut self, commit: &Commit) -> Result<(), StoreError> {
         Self::commit(self, commit)
+    }
+
+    fn fan_out(&mut self, now: Timestamp) -> Result<Sliced, StoreError> {
+        Self::fan_out(self, now)
     }
 
     fn check_place(&self) -> Result<(), StoreError> {
@@ -113,6 +127,26 @@ impl<J: Journal> Writer<J> {
         true
     }
 
+    /// Queues what is owed to some more people, if there are any: how many got something, and how
+    /// long to wait before looking again; `None` if nobody waits.
+    pub fn fan_out(&mut self, now: Timestamp) -> (usize, Option<Duration>) {
+        match self.journal.fan_out(now) {
+            Ok(Sliced { queued, next_at }) => {
+                let wait = |at: Timestamp| Duration::try_from(at.duration_since(now)).unwrap_or_default();
+                // A clock may be set meanwhile.
+                (queued, next_at.map(|at| wait(at).clamp(store::MOMENT, RETRY)))
+            }
+            Err(error) => {
+                let text = error.to_string();
+                self.health.store_failed(&text);
+                if let Speak::Now { repeated } = self.complaints.about("store", &text, now) {
+                    tracing::error!(repeated = some(repeated), "who is to be told waits: {text}");
+                }
+                (0, Some(RETRY))
+            }
+        }
+    }
+
     /// Nothing more is to be written.
     pub fn rest(&self) {
         if let Err(error) = self.journal.fold_log() {
@@ -136,29 +170,63 @@ impl<J: Journal> Writer<J> {
     }
 }
 
-/// Writes until the sender is gone. Each commit that changes something rings `bell`.
+/// Who is woken by what the writer did.
+pub struct Bells {
+    /// Rung after each commit that changes something.
+    pub changed: watch::Sender<u64>,
+    /// The same, and after each slice of what an event owes to many.
+    pub queued: watch::Sender<u64>,
+}
+
+fn ring(bell: &watch::Sender<u64>) {
+    bell.send_modify(|rung| *rung += 1);
+}
+
+/// The next commit, if one comes within `wait`; `Err` once there will be none.
+fn next(runtime: &Handle, commits: &mut mpsc::Receiver<Commit>, wait: Option<Duration>) -> Result<Option<Commit>, ()> {
+    let Some(wait) = wait else { return commits.blocking_recv().map(Some).ok_or(()) };
+    match runtime.block_on(async { tokio::time::timeout(wait, commits.recv()).await }) {
+        Ok(Some(commit)) => Ok(Some(commit)),
+        Ok(None) => Err(()),
+        Err(_) => Ok(None),
+    }
+}
+
+/// Writes until the sender is gone. What is not queued for everyone by then, the next start finds.
 pub fn run<J: Journal>(
     mut writer: Writer<J>,
     mut commits: mpsc::Receiver<Commit>,
-    bell: &watch::Sender<u64>,
+    bells: &Bells,
     clock: &Arc<dyn Clock>,
     is_ending: &dyn Fn() -> bool,
 ) {
-    while let Some(commit) = commits.blocking_recv() {
-        let mut tries = 0;
-        while !writer.write(&commit, clock.wall()) {
-            tries += 1;
-            if is_ending() && tries >= LAST_TRIES {
-                tracing::error!("ending with {} steps unwritten", commit.steps.len());
-                return;
+    let runtime = Handle::current();
+    let mut wait = Some(Duration::ZERO);
+    while let Ok(commit) = next(&runtime, &mut commits, wait.filter(|_| !is_ending())) {
+        if let Some(commit) = commit {
+            let mut tries = 0;
+            while !writer.write(&commit, clock.wall()) {
+                tries += 1;
+                if is_ending() && tries >= LAST_TRIES {
+                    tracing::error!("ending with {} steps unwritten", commit.steps.len());
+                    return;
+                }
+                std::thread::sleep(RETRY);
             }
-            std::thread::sleep(RETRY);
-        }
-        if commit.changes_something() {
-            bell.send_modify(|rung| *rung += 1);
-        }
-        if !is_ending() {
-            writer.tidy(clock.wall(), clock.elapsed());
+            if commit.changes_something() {
+                ring(&bells.changed);
+                ring(&bells.queued);
+                wait = Some(Duration::ZERO);
+            }
+            if !is_ending() {
+                writer.tidy(clock.wall(), clock.elapsed());
+            }
+        } else {
+            let queued;
+            (queued, wait) = writer.fan_out(clock.wall());
+            if queued > 0 {
+                ring(&bells.queued);
+            }
         }
     }
     writer.rest();

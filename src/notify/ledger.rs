@@ -4,7 +4,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-pub use crate::store::outbox::{Lane, Pending, Settled, Settlement, Told};
+pub use crate::store::outbox::{Decide, Fate, Lane, Pending, Settled, Settlement, Told};
 use crate::{
     domain::SubscriberId,
     store::{Store, StoreError, tokens::Key},
@@ -17,13 +17,15 @@ pub struct LedgerError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
 
 /// The queue of deliveries. Every method is one transaction, or as good as one.
 pub trait Ledger {
-    /// Takes up to `limit` lanes with something due and nothing in flight, oldest first. What is
-    /// claimed stays claimed until it is settled, or until a daemon with a newer `epoch` asks.
-    /// Only subscribers who are confirmed now are among them.
+    /// Takes up to `limit` lanes with something due and nothing in flight, oldest first, and writes
+    /// down what `decide` says of each. What leaves stays claimed until it is settled, or until a
+    /// daemon with a newer `epoch` asks. Only subscribers who are confirmed now are among them.
+    /// Returns how many lanes there were.
     ///
     /// # Errors
-    /// If the store cannot be used; so for every method.
-    fn claim(&mut self, epoch: i64, now: Timestamp, limit: usize) -> Result<Vec<Lane>, LedgerError>;
+    /// If the store cannot be used; so for every method. Then nothing was claimed, whatever was
+    /// decided.
+    fn claim(&mut self, epoch: i64, now: Timestamp, limit: usize, decide: Decide<'_>) -> Result<usize, LedgerError>;
 
     /// Writes down what became of claims.
     fn settle(&mut self, settled: &[Settled], now: Timestamp) -> Result<(), LedgerError>;
@@ -35,11 +37,12 @@ pub trait Ledger {
         epoch: i64,
         now: Timestamp,
         limit: usize,
-    ) -> Result<Vec<Lane>, LedgerError> {
+        decide: Decide<'_>,
+    ) -> Result<usize, LedgerError> {
         if !settled.is_empty() {
             self.settle(settled, now)?;
         }
-        self.claim(epoch, now, limit)
+        self.claim(epoch, now, limit, decide)
     }
 
     /// Notes that a subscriber's server refused for good, which is `gone` if it said that there
@@ -79,8 +82,8 @@ impl From<StoreError> for LedgerError {
 }
 
 impl Ledger for StoreLedger {
-    fn claim(&mut self, epoch: i64, now: Timestamp, limit: usize) -> Result<Vec<Lane>, LedgerError> {
-        Ok(self.store.claim(epoch, now, limit)?)
+    fn claim(&mut self, epoch: i64, now: Timestamp, limit: usize, decide: Decide<'_>) -> Result<usize, LedgerError> {
+        Ok(self.store.claim(epoch, now, limit, decide)?)
     }
 
     fn settle(&mut self, settled: &[Settled], now: Timestamp) -> Result<(), LedgerError> {
@@ -93,8 +96,12 @@ impl Ledger for StoreLedger {
         epoch: i64,
         now: Timestamp,
         limit: usize,
-    ) -> Result<Vec<Lane>, LedgerError> {
-        Ok(self.store.settle_and_claim(settled, epoch, now, limit)?)
+        decide: Decide<'_>,
+    ) -> Result<usize, LedgerError> {
+        if settled.is_empty() {
+            return self.claim(epoch, now, limit, decide);
+        }
+        Ok(self.store.settle_and_claim(settled, epoch, now, limit, decide)?)
     }
 
     fn refused(&mut self, subscriber: &SubscriberId, gone: bool, now: Timestamp) -> Result<bool, LedgerError> {

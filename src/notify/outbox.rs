@@ -17,9 +17,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     compose::{Composer, Draft},
-    ledger::{Lane, Ledger, LedgerError, Settled, Settlement},
+    ledger::{Fate, Lane, Ledger, LedgerError, Settled, Settlement},
     operator::Notice,
-    plan::{self, Decision, DropReason},
+    plan::{self, Decision},
     rate::Rate,
     relay::Outgoing,
     reply::{Class, Phase, Reply, classify},
@@ -196,14 +196,22 @@ impl Outbox {
             if free == 0 {
                 break;
             }
-            let lanes = ledger.turn(&self.settled, self.epoch, now, free)?;
+            let (mut decided, directory) = (Vec::new(), self.composer.directory());
+            let mut decide = |lane: Lane| {
+                let decisions = plan::plan(&lane, directory, now);
+                let fates = decisions.iter().map(|(delivery, decision)| (*delivery, fate(*delivery, decision)));
+                let fates = fates.collect();
+                decided.push((lane, decisions));
+                fates
+            };
+            let lanes = ledger.turn(&self.settled, self.epoch, now, free, &mut decide)?;
             self.settled.clear();
-            is_drained = lanes.is_empty();
+            is_drained = lanes == 0;
             if is_drained {
                 break;
             }
-            for lane in lanes {
-                let message = self.take(ledger, &lane, now);
+            for (lane, decisions) in decided {
+                let message = self.take(ledger, &lane, decisions, now);
                 self.ready.extend(message);
             }
         }
@@ -273,16 +281,21 @@ impl Outbox {
         Ok(())
     }
 
-    /// Decides on one lane; its message, if it has one to send.
-    fn take(&mut self, ledger: &dyn Ledger, lane: &Lane, now: Timestamp) -> Option<Outgoing> {
+    /// The message of one lane, if it has one to send.
+    fn take(
+        &mut self,
+        ledger: &dyn Ledger,
+        lane: &Lane,
+        decisions: Vec<(DeliveryId, Decision)>,
+        now: Timestamp,
+    ) -> Option<Outgoing> {
         let mut sending = None;
-        for (delivery, decision) in plan::plan(lane, self.composer.directory(), now) {
+        for (delivery, decision) in decisions {
             match decision {
                 Decision::Send { news, fold } => sending = Some((delivery, news, fold)),
-                Decision::Hold { until } => self.settle(delivery, Settlement::Hold { until }),
-                Decision::Drop { reason } => self.drop(delivery, reason),
-                // Settled with the message that it is folded into.
-                Decision::Folded { .. } => {}
+                Decision::Drop { .. } => count(&self.counters.dropped, 1),
+                // Settled with the message that it is folded into, or not claimed at all.
+                Decision::Folded { .. } | Decision::Hold { .. } => {}
             }
         }
         let (delivery, news, fold) = sending?;
@@ -324,11 +337,6 @@ impl Outbox {
         self.settled.push(Settled { delivery, result });
     }
 
-    fn drop(&mut self, delivery: DeliveryId, reason: DropReason) {
-        count(&self.counters.dropped, 1);
-        self.settle(delivery, Settlement::Dropped { reason: reason.as_str().to_owned() });
-    }
-
     fn sent(&mut self, flight: Flight, reply: &Reply) {
         count(&self.counters.sent, 1);
         count(&self.counters.folded, flight.fold.len());
@@ -348,10 +356,16 @@ impl Outbox {
         match retry::next(flight.delivery, flight.attempts.saturating_add(1), now) {
             Next::At(until) => {
                 count(&self.counters.retried, 1);
+                // Whether the server has it nobody knows: then it is the same message that is tried again.
+                let is_in_doubt = matches!(reply, Reply::Broken { phase: Phase::Body, .. });
                 for &delivery in &flight.fold {
-                    self.settle(delivery, Settlement::Hold { until });
+                    let waits = Settlement::Hold { until };
+                    self.settle(delivery, if is_in_doubt { Settlement::Doubted { until, reply: None } } else { waits });
                 }
-                self.settle(flight.delivery, Settlement::Retry { until, reply: reply.to_string() });
+                let (delivery, reply) = (flight.delivery, reply.to_string());
+                let again = Settlement::Retry { until, reply: reply.clone() };
+                let doubted = Settlement::Doubted { until, reply: Some(reply) };
+                self.settle(delivery, if is_in_doubt { doubted } else { again });
             }
             Next::GiveUp => self.fail(flight, &reply.to_string()),
         }
@@ -448,6 +462,16 @@ impl Outbox {
             None => due,
         };
         Ok(due.into_iter().chain(doubt).min())
+    }
+}
+
+/// What is written down of a decision before anyone acts on it.
+fn fate(delivery: DeliveryId, decision: &Decision) -> Fate {
+    match decision {
+        Decision::Send { .. } => Fate::Leaves { within: delivery },
+        Decision::Folded { into } => Fate::Leaves { within: *into },
+        Decision::Hold { until } => Fate::Waits { until: *until },
+        Decision::Drop { reason } => Fate::Dropped { reason: reason.as_str() },
     }
 }
 

@@ -254,6 +254,7 @@ impl Story {
                     event: Arc::clone(&self.events[n]),
                     attempts: 0,
                     first_tried_at: None,
+                    left_in: None,
                 })
                 .collect(),
             told: told

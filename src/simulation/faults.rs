@@ -11,9 +11,9 @@ use jiff::{SignedDuration, Timestamp};
 use crate::{
     daemon::{publishing::PublishingError, writing::Journal},
     domain::SubscriberId,
-    notify::ledger::{Lane, Ledger, LedgerError, Settled},
+    notify::ledger::{Decide, Ledger, LedgerError, Settled},
     site::{SiteError, publish::WriteError},
-    store::{Commit, Store, StoreError, Tidied},
+    store::{Commit, Store, StoreError, Tidied, outbox::Sliced},
 };
 
 /// Where the daemon touches the world.
@@ -174,6 +174,11 @@ impl Journal for GuardedJournal {
         Ok(())
     }
 
+    fn fan_out(&mut self, now: Timestamp) -> Result<Sliced, StoreError> {
+        self.faults.of_store(self.store.path())?;
+        self.store.fan_out(now)
+    }
+
     fn check_place(&self) -> Result<(), StoreError> {
         self.store.check_place()
     }
@@ -208,16 +213,16 @@ impl GuardedLedger {
 }
 
 impl Ledger for GuardedLedger {
-    fn claim(&mut self, epoch: i64, now: Timestamp, limit: usize) -> Result<Vec<Lane>, LedgerError> {
+    fn claim(&mut self, epoch: i64, now: Timestamp, limit: usize, decide: Decide<'_>) -> Result<usize, LedgerError> {
         // Claiming nothing writes nothing.
         if self.ledger.next_due()?.is_none_or(|due| due > now) {
-            return Ok(Vec::new());
+            return Ok(0);
         }
         if !self.faults.lives(Port::Claim, Side::Before) {
             return Err(Self::gone());
         }
-        let lanes = self.write(|ledger| ledger.claim(epoch, now, limit))?;
-        if lanes.is_empty() || self.faults.lives(Port::Claim, Side::After) { Ok(lanes) } else { Err(Self::gone()) }
+        let lanes = self.write(|ledger| ledger.claim(epoch, now, limit, decide))?;
+        if lanes == 0 || self.faults.lives(Port::Claim, Side::After) { Ok(lanes) } else { Err(Self::gone()) }
     }
 
     fn settle(&mut self, settled: &[Settled], now: Timestamp) -> Result<(), LedgerError> {

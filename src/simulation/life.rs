@@ -85,6 +85,7 @@ pub(super) struct Life {
     commits: VecDeque<Commit>,
     writer: Writer<GuardedJournal>,
     write_at: Duration,
+    fan_out_at: Option<Duration>,
     bench: Bench,
     publish_at: Option<Duration>,
     /// Whether pages are made anew when what they say of the present grows old.
@@ -136,6 +137,7 @@ impl Life {
             commits: VecDeque::new(),
             writer: Writer::new(journal, health, desk.clone()),
             write_at: now,
+            fan_out_at: Some(now),
             bench: Bench::new(Arc::clone(&config), desk.clone()),
             publish_at: Some(now),
             renews: start.gather.is_none(),
@@ -164,7 +166,7 @@ impl Life {
         let rung = self.post.as_ref().filter(|post| post.outbox.rest().is_none() && !self.desk.is_empty());
         let rung = rung.map(|_| time.moment());
         let all = [wake.map(|at| time.moment_of(at)), probe, write, file, post, rung];
-        let all = all.into_iter().chain([self.publish_at, self.notes_at, self.post_at]);
+        let all = all.into_iter().chain([self.publish_at, self.notes_at, self.post_at, self.fan_out_at]);
         all.flatten().min().map(|at| at.max(time.moment()))
     }
 
@@ -268,6 +270,7 @@ impl Life {
             if commit.changes_something() {
                 outside.happened.push(Happened::Committed);
                 self.publish_at = Some(self.site_rests_until.max(now));
+                self.fan_out_at = Some(now);
                 if let Some(post) = &mut self.post {
                     post.poll_at = Some(now);
                 }
@@ -275,6 +278,13 @@ impl Life {
             self.commits.pop_front();
             self.writer.tidy(wall, outside.time.elapsed());
             self.hand_on(wall);
+        }
+        if self.fan_out_at.is_some_and(|at| at <= now) {
+            let (queued, wait) = self.writer.fan_out(wall);
+            self.fan_out_at = wait.map(|wait| now.saturating_add(wait));
+            if let Some(post) = self.post.as_mut().filter(|_| queued > 0) {
+                post.poll_at = Some(now);
+            }
         }
         true
     }

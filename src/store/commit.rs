@@ -53,9 +53,10 @@ impl Commit {
 }
 
 impl Store {
-    /// Writes all of it, durably, or nothing: state, incidents, spans, events, and one delivery
-    /// for each subscriber who follows a service of a new event. Writing the same again tells
-    /// nobody twice and opens nothing twice, so a commit whose fate is unknown can be repeated.
+    /// Writes all of it, durably, or nothing: state, incidents, spans, events, and the promise of
+    /// each new event to every subscriber who follows a service of it, which [`Store::fan_out`]
+    /// keeps as far as this does not. Writing the same again tells nobody twice and opens nothing
+    /// twice, so a commit whose fate is unknown can be repeated.
     ///
     /// # Errors
     /// If the store cannot be written; nothing is changed then, and the same commit can be tried
@@ -63,8 +64,9 @@ impl Store {
     pub fn commit(&mut self, commit: &Commit) -> Result<(), StoreError> {
         let mut probed = std::mem::take(&mut self.probed);
         let written = self.write("record what happened", |tx| {
+            let mut budget = outbox::Budget::default();
             for step in &commit.steps {
-                write_step(tx, step)?;
+                write_step(tx, step, &mut budget)?;
             }
             write_world(tx, &commit.world)?;
             results::append(tx, &mut probed, &commit.samples)
@@ -76,7 +78,7 @@ impl Store {
     }
 }
 
-fn write_step(tx: &Connection, step: &Step) -> rusqlite::Result<()> {
+fn write_step(tx: &Connection, step: &Step, budget: &mut outbox::Budget) -> rusqlite::Result<()> {
     let shows = !(step.incidents.is_empty()
         && step.spans.is_empty()
         && step.services.is_empty()
@@ -106,11 +108,11 @@ fn write_step(tx: &Connection, step: &Step) -> rusqlite::Result<()> {
     }
     for event in &step.events {
         if insert_event(tx, event, revision)? && event.notify {
-            outbox::fan_out(tx, event)?;
+            outbox::promise(tx, event, budget)?;
         }
     }
     for event in &step.amended {
-        amend_event(tx, event, revision)?;
+        amend_event(tx, event, revision, budget)?;
     }
     Ok(())
 }
@@ -219,7 +221,7 @@ fn write_event_services(tx: &Connection, event: &Event) -> rusqlite::Result<()> 
 }
 
 /// Gives an event that is not sealed yet its new content, and tells those whom it now concerns.
-fn amend_event(tx: &Connection, event: &Event, revision: i64) -> rusqlite::Result<()> {
+fn amend_event(tx: &Connection, event: &Event, revision: i64, budget: &mut outbox::Budget) -> rusqlite::Result<()> {
     if !insert_event(tx, event, revision)? {
         tx.prepare_cached(
             "UPDATE event SET kind = ?2, recorded_at = ?3, seals_at = ?4, revision = ?5, json = ?6 WHERE id = ?1",
@@ -237,7 +239,7 @@ fn amend_event(tx: &Connection, event: &Event, revision: i64) -> rusqlite::Resul
         write_event_services(tx, event)?;
         outbox::amended(tx, event)?;
     }
-    if event.notify { outbox::fan_out(tx, event) } else { Ok(()) }
+    if event.notify { outbox::promise(tx, event, budget) } else { Ok(()) }
 }
 
 fn write_world(tx: &Connection, rows: &[Row]) -> rusqlite::Result<()> {

@@ -183,6 +183,7 @@ fn quieten(draft: &Path, now: Timestamp) -> rusqlite::Result<u64> {
          WHERE done_at IS NULL",
         [At(now)],
     )?;
+    db.execute_batch("DELETE FROM fan_out; DELETE FROM latecomer")?;
     db.close().map_err(|(_, error)| error)?;
     Ok(u64::try_from(dropped).unwrap_or(0))
 }
@@ -299,6 +300,10 @@ fn check_all(db: &Connection, report: &mut Report, progress: &mut dyn FnMut(Prog
     ask(
         "deliveries of an event that is gone",
         "SELECT count(*) FROM delivery WHERE event NOT IN (SELECT id FROM event)",
+    )?;
+    ask(
+        "events that are to be queued are gone",
+        "SELECT count(*) FROM fan_out WHERE event NOT IN (SELECT id FROM event)",
     )?;
     ask(
         "deliveries wait for somebody who is gone",

@@ -59,6 +59,9 @@ use crate::{
 /// A store of more bytes is not checked whole at each start: that would take longer than a second.
 const CHECKED_WHOLE: u64 = 256 * 1024 * 1024;
 
+/// Whoever writes much, a slice at a time, lets others in for so long after each.
+pub const MOMENT: Duration = Duration::from_millis(2);
+
 /// The one connection of a process that writes.
 #[derive(Debug)]
 pub struct Store {
@@ -69,6 +72,8 @@ pub struct Store {
     keep_results: Duration,
     /// Numbers of checks that are known to be committed.
     probed: HashMap<CheckKey, i64>,
+    /// How often deliveries were claimed.
+    claims: usize,
 }
 
 impl Store {
@@ -84,7 +89,7 @@ impl Store {
         db.set_transaction_behavior(TransactionBehavior::Immediate);
         let path = config.path.clone();
         let identity = schema::identity(&path).map_err(|error| StoreError::from_io(&path, error))?;
-        Ok(Self { db, path, identity, keep_results: config.keep_results, probed: HashMap::new() })
+        Ok(Self { db, path, identity, keep_results: config.keep_results, probed: HashMap::new(), claims: 0 })
     }
 
     /// Becomes the one daemon of this store, for as long as the lock is kept. The store itself

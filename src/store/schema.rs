@@ -42,6 +42,12 @@ const CACHE_KIB: i64 = -16_384;
 /// The same where nothing is written: what was read is kept by whoever asked.
 const READING_CACHE_KIB: i64 = -2_048;
 
+/// Between two tries to get at a store that somebody else writes to. Whoever has much to write lets
+/// go after each slice of it, for a moment ([`super::MOMENT`]): to wait longer would be to miss it.
+const ASK_AGAIN: Duration = Duration::from_millis(1);
+/// So often it is tried: for 5 s, or longer on a busy machine.
+const MOST_TRIES: i32 = 5_000;
+
 /// The first version without the bug that lets a WAL reset lose pages (3.7.0 to 3.51.2).
 const SQLITE_AT_LEAST: i32 = 3_051_003;
 
@@ -56,7 +62,7 @@ pub(super) fn open(path: &Path, allow_volatile: bool, now: Timestamp) -> Result<
         .connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
         .map_err(|error| StoreError::from_sqlite(path, "open it", error))?;
     let sqlite = |error| StoreError::from_sqlite(path, "open it", error);
-    settings(&db, CACHE_KIB).map_err(sqlite)?;
+    settings(&mut db, CACHE_KIB).map_err(sqlite)?;
     keep_log_at_close(&db, true).map_err(sqlite)?;
     let found = check_schema(&db, path)?;
     if db.is_readonly("main").map_err(sqlite)? {
@@ -107,9 +113,9 @@ pub(super) fn open_to_check(path: &Path) -> Result<(Held, i64), StoreError> {
         return Err(StoreError::Missing { path: path.to_owned() });
     }
     let sqlite = |error| StoreError::from_sqlite(path, "open it", error);
-    let db =
+    let mut db =
         doorway.connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(sqlite)?;
-    settings(&db, READING_CACHE_KIB).map_err(sqlite)?;
+    settings(&mut db, READING_CACHE_KIB).map_err(sqlite)?;
     let found = check_schema(&db, path)?;
     Ok((db, found))
 }
@@ -186,9 +192,15 @@ pub(super) fn recognise(path: &Path, doorway: &Doorway) -> Result<Found, StoreEr
     Ok(Found::Store)
 }
 
+/// Whether to try once more, after a pause, what was tried so often.
+fn ask_again(tries: i32) -> bool {
+    std::thread::sleep(ASK_AGAIN);
+    tries < MOST_TRIES
+}
+
 /// What holds for every connection.
-fn settings(db: &Connection, cache_kib: i64) -> rusqlite::Result<()> {
-    db.busy_timeout(Duration::from_secs(5))?;
+fn settings(db: &mut Connection, cache_kib: i64) -> rusqlite::Result<()> {
+    db.busy_handler(Some(ask_again))?;
     db.set_prepared_statement_cache_capacity(128);
     db.pragma_update(None, "foreign_keys", true)?;
     db.pragma_update(None, "trusted_schema", false)?;

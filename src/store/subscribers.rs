@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction};
 use sha2::{Digest, Sha256};
 
 use super::{
-    Store, StoreError,
+    Store, StoreError, outbox,
     row::{At, Json, count, impact, json, rank},
 };
 use crate::domain::{
@@ -218,7 +218,9 @@ pub(super) fn has_left(db: &Connection, address: &Address) -> rusqlite::Result<b
 
 fn put(tx: &Transaction<'_>, subscriber: &Subscriber) -> rusqlite::Result<Added> {
     let wants = &subscriber.wants;
-    let is_new = by_address(tx, &subscriber.address)?.is_none();
+    let found = by_address(tx, &subscriber.address)?;
+    let is_new = found.is_none();
+    outbox::choose_anew(tx, &found.map_or(subscriber.id, |found| found.id))?;
     let id: [u8; 16] = tx
         .prepare_cached(
             "INSERT INTO subscriber (id, kind, address, address_key, state, services, groups, incidents, maintenance,
@@ -269,6 +271,7 @@ fn remove(tx: &Transaction<'_>, id: &SubscriberId, trace: Trace, now: Timestamp)
         tx.prepare_cached("DELETE FROM delivery WHERE subscriber = ?1")?.execute([id.as_bytes()])?;
     }
     tx.prepare_cached("DELETE FROM subscriber WHERE id = ?1")?.execute([id.as_bytes()])?;
+    tx.prepare_cached("DELETE FROM latecomer WHERE subscriber = ?1")?.execute([id.as_bytes()])?;
     Ok(true)
 }
 

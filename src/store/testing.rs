@@ -4,7 +4,10 @@ use std::{path::Path, time::Duration};
 
 use jiff::Timestamp;
 
-use super::{Commit, Store};
+use super::{
+    Commit, Store, StoreError,
+    outbox::{Fate, Lane, Settled},
+};
 use crate::{
     config,
     domain::{
@@ -113,4 +116,42 @@ pub(super) fn commit(incidents: &[&Incident], events: &[&Event]) -> Commit {
     let events = events.iter().map(|&event| event.clone()).collect();
     let step = Step { incidents, events, ..Step::default() };
     Commit { steps: vec![step], ..Commit::new(at(30)) }
+}
+
+/// Claims as one who sends all that is pending of a lane in one message.
+pub(super) fn claim(store: &mut Store, epoch: i64, now: Timestamp, limit: usize) -> Result<Vec<Lane>, StoreError> {
+    settle_and_claim(store, &[], epoch, now, limit)
+}
+
+/// The same, settling first.
+pub(super) fn settle_and_claim(
+    store: &mut Store,
+    settled: &[Settled],
+    epoch: i64,
+    now: Timestamp,
+    limit: usize,
+) -> Result<Vec<Lane>, StoreError> {
+    let mut lanes = Vec::new();
+    let mut decide = |lane: Lane| {
+        let within = lane.pending.last().unwrap().delivery;
+        let fates = lane.pending.iter().map(|pending| (pending.delivery, Fate::Leaves { within })).collect();
+        lanes.push(lane);
+        fates
+    };
+    let number = match settled {
+        [] => store.claim(epoch, now, limit, &mut decide)?,
+        settled => store.settle_and_claim(settled, epoch, now, limit, &mut decide)?,
+    };
+    assert_eq!(number, lanes.len());
+    Ok(lanes)
+}
+
+/// Lets so many people follow everything; their ids lie between those of [`subscriber`]s 1 and 2.
+pub(super) fn crowd(store: &Store, size: usize) {
+    let sql = "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < ?1)
+               INSERT INTO subscriber (id, kind, address, address_key, state, services, groups, incidents,
+                   maintenance, min_impact, created_at)
+               SELECT CAST(x'01' || randomblob(15) AS BLOB), 'mail', 'c' || n || '@example.org', 'c' || n || '@example.org',
+                   'confirmed', '[]', '[]', 1, 1, 0, 0 FROM n";
+    store.db.execute(sql, [i64::try_from(size).unwrap()]).unwrap();
 }

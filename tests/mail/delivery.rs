@@ -18,7 +18,7 @@ use watchbell::{
     config::{MailSecurity, MailTransport},
     domain::{SubscriberId, subscriber::Address},
     notify::{
-        ledger::{Lane, Ledger, LedgerError, Settled, StoreLedger},
+        ledger::{Decide, Ledger, LedgerError, Settled, StoreLedger},
         operator::{Desk, Notice},
         outbox::Outbox,
         relay::{Outgoing, Relay},
@@ -460,8 +460,8 @@ struct Filling {
 }
 
 impl Ledger for Filling {
-    fn claim(&mut self, epoch: i64, now: Timestamp, limit: usize) -> Result<Vec<Lane>, LedgerError> {
-        self.ledger.claim(epoch, now, limit)
+    fn claim(&mut self, epoch: i64, now: Timestamp, limit: usize, decide: Decide<'_>) -> Result<usize, LedgerError> {
+        self.ledger.claim(epoch, now, limit, decide)
     }
 
     fn settle(&mut self, settled: &[Settled], now: Timestamp) -> Result<(), LedgerError> {

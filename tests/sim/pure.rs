@@ -288,6 +288,7 @@ impl Play {
                         event: Arc::clone(&events[*n]),
                         attempts: 0,
                         first_tried_at: None,
+                        left_in: None,
                     })
                     .collect(),
                 told: self

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use watchbell::{
     domain::SubscriberId,
-    notify::ledger::{Lane, Ledger, LedgerError, Settled, Settlement, StoreLedger},
+    notify::ledger::{Decide, Fate, Lane, Ledger, LedgerError, Settled, Settlement, StoreLedger},
     simulation::{
         Action, Port, Side,
         network::{refuses, up},
@@ -34,29 +34,29 @@ struct Sabotaged {
 }
 
 impl Ledger for Sabotaged {
-    fn claim(&mut self, epoch: i64, now: Timestamp, limit: usize) -> Result<Vec<Lane>, LedgerError> {
-        let mut lanes = self.ledger.claim(epoch, now, limit)?;
-        for lane in &mut lanes {
-            let mut settled = Vec::new();
-            match self.wrong {
-                Wrong::Nothing => {}
-                Wrong::MarksBeforeSending => settled.extend(lane.pending.iter().map(|pending| Settled {
+    fn claim(&mut self, epoch: i64, now: Timestamp, limit: usize, decide: Decide<'_>) -> Result<usize, LedgerError> {
+        let (wrong, mut marked) = (self.wrong, Vec::new());
+        let mut decide = |mut lane: Lane| match wrong {
+            Wrong::Nothing => decide(lane),
+            Wrong::MarksBeforeSending => {
+                marked.extend(lane.pending.iter().map(|pending| Settled {
                     delivery: pending.delivery,
                     result: Settlement::Sent { reply: "surely".to_owned() },
-                })),
-                Wrong::LetsTheNewestOvertake => {
-                    let newest = lane.pending.pop();
-                    let until = now + SignedDuration::from_secs(30);
-                    settled.extend(
-                        lane.pending
-                            .iter()
-                            .map(|pending| Settled { delivery: pending.delivery, result: Settlement::Hold { until } }),
-                    );
-                    lane.pending = newest.into_iter().collect();
-                }
+                }));
+                decide(lane)
             }
-            self.ledger.settle(&settled, now)?;
-        }
+            Wrong::LetsTheNewestOvertake => {
+                let newest = lane.pending.pop();
+                let until = now + SignedDuration::from_secs(30);
+                let waits = lane.pending.iter().map(|pending| (pending.delivery, Fate::Waits { until }));
+                let mut fates: Vec<_> = waits.collect();
+                lane.pending = newest.into_iter().collect();
+                fates.extend(decide(lane));
+                fates
+            }
+        };
+        let lanes = self.ledger.claim(epoch, now, limit, &mut decide)?;
+        self.ledger.settle(&marked, now)?;
         Ok(lanes)
     }
 

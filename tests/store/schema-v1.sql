@@ -177,6 +177,20 @@ CREATE TABLE delivery (
 ) STRICT;
 INSERT INTO delivery VALUES(1,X'01a1fb6766207673bd5dda6df67a2e8a',X'01a1fb67662074149414141414141414',1,'2026-11-21-api','subscriber',X'02020202020202020202020202020202','sent',NULL,1,1795219230000,1795219261000,1795219261000,'250 ok',NULL);
 INSERT INTO delivery VALUES(2,X'01a1fb67662077b1aaf311a440bb2cc0',X'01a1fb67662074149414141414141414',1,'2026-11-21-api','subscriber',X'01010101010101010101010101010101','queued',NULL,0,1795219230000,NULL,NULL,NULL,NULL);
+CREATE TABLE fan_out (
+    no         INTEGER PRIMARY KEY AUTOINCREMENT,
+    event      BLOB NOT NULL UNIQUE,
+    event_seq  INTEGER NOT NULL,
+    incident   TEXT NOT NULL,
+    services   TEXT NOT NULL,
+    groups     TEXT NOT NULL,
+    not_before INTEGER NOT NULL,
+    after      BLOB NOT NULL
+) STRICT;
+CREATE TABLE latecomer (
+    subscriber BLOB PRIMARY KEY,
+    since      INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 DELETE FROM sqlite_sequence;
 INSERT INTO sqlite_sequence VALUES('event',1);
 CREATE INDEX incident_started ON incident (started_at);
@@ -187,7 +201,9 @@ CREATE INDEX event_revision ON event (revision);
 CREATE INDEX event_incident ON event (incident, seq);
 CREATE INDEX event_service_seq ON event_service (seq);
 CREATE INDEX delivery_open ON delivery (state, not_before, event_seq) WHERE done_at IS NULL;
+CREATE INDEX delivery_again ON delivery (not_before) WHERE done_at IS NULL AND attempts > 0;
 CREATE INDEX delivery_lane ON delivery (subscriber, incident, event_seq);
 CREATE INDEX service_revision ON service (revision);
+CREATE INDEX fan_out_incident ON fan_out (incident, event_seq);
 CREATE INDEX delivery_done ON delivery (done_at) WHERE done_at IS NOT NULL;
 COMMIT;

@@ -5,15 +5,20 @@ use std::path::Path;
 use super::*;
 use crate::{
     config::Config,
-    notify::story::{Story, at, subscriber},
+    notify::{
+        ledger::Decide,
+        story::{Story, at, subscriber},
+    },
 };
 
 /// A ledger in memory that fails when told to.
 #[derive(Default)]
 struct Failing {
     lanes: Vec<Lane>,
+    fates: Vec<(DeliveryId, Fate)>,
     settled: Vec<Settled>,
-    settle_fails: bool,
+    /// After so many that work.
+    claims_fail: Option<usize>,
     refused_fails: bool,
 }
 
@@ -22,14 +27,20 @@ fn failure() -> LedgerError {
 }
 
 impl Ledger for Failing {
-    fn claim(&mut self, _: i64, _: Timestamp, limit: usize) -> Result<Vec<Lane>, LedgerError> {
-        Ok(self.lanes.drain(..limit.min(self.lanes.len())).collect())
+    fn claim(&mut self, _: i64, _: Timestamp, limit: usize, decide: Decide<'_>) -> Result<usize, LedgerError> {
+        if let Some(left) = &mut self.claims_fail {
+            let Some(fewer) = left.checked_sub(1) else {
+                self.claims_fail = None;
+                return Err(failure());
+            };
+            *left = fewer;
+        }
+        let lanes = limit.min(self.lanes.len());
+        self.lanes.drain(..lanes).for_each(|lane| self.fates.extend(decide(lane)));
+        Ok(lanes)
     }
 
     fn settle(&mut self, settled: &[Settled], _: Timestamp) -> Result<(), LedgerError> {
-        if std::mem::take(&mut self.settle_fails) {
-            return Err(failure());
-        }
         self.settled.extend_from_slice(settled);
         Ok(())
     }
@@ -65,12 +76,12 @@ fn a_message_composed_before_the_ledger_failed_leaves_later() {
     let story = Story::opens(0, &["api"]);
     let not_theirs = story.lane(&subscriber(&["website"]), &[], &[0]);
     let theirs = story.lane(&subscriber(&["api"]), &[], &[0]);
-    let mut ledger = Failing { lanes: vec![not_theirs, theirs], settle_fails: true, ..Failing::default() };
+    let mut ledger = Failing { lanes: vec![not_theirs, theirs], claims_fail: Some(1), ..Failing::default() };
     let mut outbox = outbox();
     outbox.poll(&mut ledger, at(60)).unwrap_err();
     let outgoing = outbox.poll(&mut ledger, at(61)).unwrap();
     assert_eq!(outgoing.len(), 1, "the message was lost");
-    assert_eq!(ledger.settled.len(), 1, "the other was dropped");
+    assert!(matches!(ledger.fates[..], [(_, Fate::Dropped { .. }), (_, Fate::Leaves { .. })]), "{:?}", ledger.fates);
     outbox.complete(outgoing[0].delivery, &Reply::Accepted { text: "250 ok".to_owned() }, at(62));
     assert_eq!(outbox.in_flight(), 0);
 }
@@ -86,4 +97,23 @@ fn a_refusal_that_could_not_be_noted_is_noted_later() {
     outbox.poll(&mut ledger, at(62)).unwrap_err();
     outbox.poll(&mut ledger, at(63)).unwrap();
     assert!(matches!(ledger.settled[..], [Settled { result: Settlement::Failed { .. }, .. }]), "{:?}", ledger.settled);
+}
+
+#[test]
+fn what_became_doubtful_is_not_what_was_never_begun() {
+    let story = Story::opens(0, &["api"]);
+    let after = |reply: Reply| {
+        let lane = story.lane(&subscriber(&["api"]), &[], &[0]);
+        let mut ledger = Failing { lanes: vec![lane], ..Failing::default() };
+        let mut outbox = outbox();
+        let outgoing = outbox.poll(&mut ledger, at(60)).unwrap();
+        outbox.complete(outgoing[0].delivery, &reply, at(61));
+        outbox.flush(&mut ledger, at(62)).unwrap();
+        ledger.settled.remove(0).result
+    };
+    let until = at(61);
+    let cut = after(Reply::broken(Phase::Body, "cut"));
+    assert!(matches!(cut, Settlement::Doubted { reply: Some(_), .. }), "{cut:?}");
+    assert_eq!(after(Reply::broken(Phase::Recipient, "cut")), Settlement::Hold { until });
+    assert_eq!(after(Reply::NotTried), Settlement::Hold { until });
 }

@@ -5,6 +5,9 @@
 //! whatever does not concern the recipient is dropped, and the rest becomes *one* message: it is
 //! sent under the newest event, and the earlier ones are folded into it. So what came and went
 //! unseen is one message, and nobody reads "up" who never read "down".
+//!
+//! A message of which nobody knows whether the server took it is sent again first, as it was: else
+//! whoever has it would get a copy under another id.
 
 use std::time::Duration;
 
@@ -183,10 +186,14 @@ pub fn plan(lane: &Lane, directory: &Directory, now: Timestamp) -> Vec<(Delivery
     }
 
     let recipient = Recipient { wants: &lane.subscriber.wants, directory };
+    let planner = Planner { lane, recipient, now, belief: belief(lane, recipient) };
+    if let Some(decisions) = planner.once_more() {
+        return decisions;
+    }
     let sealed = lane.pending.iter().take_while(|pending| pending.event.is_sealed(now)).count();
     let (ready, waiting) = lane.pending.split_at(sealed);
 
-    let mut decisions = Planner { lane, recipient, now, belief: belief(lane, recipient) }.decide(ready);
+    let mut decisions = planner.decide(ready);
     // Whatever waits keeps its place: nothing overtakes an event that may still change.
     let mut until = now;
     for pending in waiting {
@@ -231,6 +238,31 @@ struct Planner<'a> {
 type Decisions = Vec<(DeliveryId, Decision)>;
 
 impl Planner<'_> {
+    /// The message that left before, if nobody knows what became of it and it still concerns them;
+    /// what else is pending waits for that.
+    fn once_more(&self) -> Option<Decisions> {
+        let within = self.lane.pending.iter().find_map(|pending| pending.left_in)?;
+        let (kept, others): (Vec<&Pending>, Vec<&Pending>) =
+            self.lane.pending.iter().partition(|pending| pending.left_in == Some(within));
+        let (last, earlier) = kept.split_last()?;
+        let concerns = |pending: &&Pending| self.recipient.concerned(&pending.event).next().is_some();
+        if last.delivery != within || !kept.iter().all(concerns) {
+            return None;
+        }
+        let belief = kept.iter().fold(self.belief, |before, pending| after(before, &pending.event, self.recipient));
+        let news = match last.event.kind {
+            EventKind::Withdrawn => News::Withdrawn,
+            EventKind::Postmortem => News::Postmortem,
+            _ => self.news(&kept, belief),
+        };
+        let fold = earlier.iter().map(|pending| pending.delivery).collect();
+        let mut decisions: Decisions =
+            earlier.iter().map(|pending| (pending.delivery, Decision::Folded { into: within })).collect();
+        decisions.push((within, Decision::Send { news, fold }));
+        decisions.extend(others.iter().map(|pending| (pending.delivery, Decision::Hold { until: self.now })));
+        Some(in_order(decisions, &self.lane.pending))
+    }
+
     fn decide(&self, ready: &[Pending]) -> Decisions {
         // A write-up is a message of its own, after whatever it follows.
         let is_late = |pending: &&Pending| pending.event.kind == EventKind::Postmortem;

@@ -55,11 +55,27 @@ struct Reader {
     done: BTreeMap<usize, &'static str>,
     told: Vec<usize>,
     mails: Vec<(News, usize, Vec<usize>)>,
+    /// What was on its way when the connection was lost.
+    left: Option<(News, usize, Vec<usize>)>,
+}
+
+/// How the server is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Weather {
+    Away,
+    There,
+    /// It takes the message, or does not: nobody knows.
+    Lost,
 }
 
 impl Reader {
-    fn look(&mut self, story: &Story, ann: &Subscriber, now: i64, server_is_there: bool) -> bool {
+    fn look(&mut self, story: &Story, ann: &Subscriber, now: i64, weather: Weather) -> bool {
         let number = |delivery| (0..story.events.len()).find(|&n| Story::delivery(n) == delivery).unwrap();
+        let left = self.left.clone();
+        let left_in = |n: usize| {
+            let (_, last, fold) = left.as_ref()?;
+            (*last == n || fold.contains(&n)).then(|| Story::delivery(*last))
+        };
         let lane = Lane {
             pending: (0..story.events.len())
                 .filter(|n| !self.done.contains_key(n))
@@ -68,6 +84,7 @@ impl Reader {
                     event: story.events[n].clone(),
                     attempts: 0,
                     first_tried_at: None,
+                    left_in: left_in(n),
                 })
                 .collect(),
             told: self.told.iter().map(|&n| Told { event: story.events[n].clone(), at: at(now) }).collect(),
@@ -80,9 +97,18 @@ impl Reader {
         let mut changed = false;
         for (delivery, decision) in decisions {
             match decision {
-                Decision::Send { news, fold } if server_is_there => {
+                Decision::Send { news, fold } if weather != Weather::Away => {
                     let n = number(delivery);
                     let fold: Vec<_> = fold.into_iter().map(number).collect();
+                    let message = (news, n, fold.clone());
+                    if let Some(left) = &left {
+                        assert_eq!(*left, message, "what may be there already is sent again as it was");
+                    }
+                    if weather == Weather::Lost {
+                        self.left = Some(message);
+                        continue;
+                    }
+                    self.left = None;
                     let all_sealed = fold.iter().chain([&n]).all(|&n| story.events[n].is_sealed(at(now)));
                     assert!(all_sealed, "what may still change is not told");
                     self.done.insert(n, "sent");
@@ -113,7 +139,7 @@ proptest! {
         first in 0..3usize,
         follows in prop::sample::subsequence(vec!["api", "database", "slowpoke"], 0..=3),
         steps in happenings(),
-        weather in prop::collection::vec(any::<bool>(), 24),
+        weather in prop::collection::vec(prop::sample::select(vec![Weather::Away, Weather::There, Weather::Lost]), 24),
     ) {
         let ann = subscriber(&follows);
         let mut story = Story::opens(0, &[SERVICES[first]]);
@@ -132,7 +158,7 @@ proptest! {
         // In the end the server is there for long enough.
         for _ in 0..100 {
             now += 60;
-            while reader.look(&story, &ann, now, true) {}
+            while reader.look(&story, &ann, now, Weather::There) {}
         }
 
         // Everything ends in one way, if the incident itself has ended or notify_after is over.

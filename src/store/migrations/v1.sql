@@ -156,7 +156,9 @@ CREATE TABLE departed (
     left_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- One event for one recipient. `recipient` says what `subscriber` names.
+-- One event for one recipient. `recipient` says what `subscriber` names. `folded_into` is the delivery
+-- in whose message it was told; of one that is not told, that in whose message it left, if nobody
+-- knows what became of that.
 CREATE TABLE delivery (
     no             INTEGER PRIMARY KEY,
     id             BLOB NOT NULL UNIQUE,
@@ -176,5 +178,26 @@ CREATE TABLE delivery (
     UNIQUE (event, subscriber)
 ) STRICT;
 CREATE INDEX delivery_open ON delivery (state, not_before, event_seq) WHERE done_at IS NULL;
+CREATE INDEX delivery_again ON delivery (not_before) WHERE done_at IS NULL AND attempts > 0;
 CREATE INDEX delivery_lane ON delivery (subscriber, incident, event_seq);
 CREATE INDEX delivery_done ON delivery (done_at) WHERE done_at IS NOT NULL;
+
+-- Events that not everyone has a delivery of yet who is to be told: whoever follows `services` or
+-- `groups`, and comes behind `after`. It is worked off in slices, once `not_before` has come.
+CREATE TABLE fan_out (
+    no         INTEGER PRIMARY KEY AUTOINCREMENT,
+    event      BLOB NOT NULL UNIQUE,
+    event_seq  INTEGER NOT NULL,
+    incident   TEXT NOT NULL,
+    services   TEXT NOT NULL,
+    groups     TEXT NOT NULL,
+    not_before INTEGER NOT NULL,
+    after      BLOB NOT NULL
+) STRICT;
+CREATE INDEX fan_out_incident ON fan_out (incident, event_seq);
+
+-- Who came or chose anew while that went on: up to the fan-out `since` all is settled for them.
+CREATE TABLE latecomer (
+    subscriber BLOB PRIMARY KEY,
+    since      INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

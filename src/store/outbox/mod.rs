@@ -5,6 +5,7 @@
 //! `folded` into another one's message, `dropped`, or `failed`. Epochs number the daemons' starts:
 //! claims of a dead one are free as soon as the next one has its number.
 
+pub(super) mod fan_out;
 mod queue;
 
 use std::sync::Arc;
@@ -12,10 +13,14 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::OptionalExtension;
 
+pub use self::fan_out::Sliced;
 #[cfg(test)]
 pub(super) use self::queue::states;
-pub(super) use self::queue::{add_functions, amended, fan_out};
-use self::queue::{claim, settle, suspend};
+use self::queue::{Claim, claim, settle, suspend};
+pub(super) use self::{
+    fan_out::{Budget, choose_anew, promise},
+    queue::{add_functions, amended},
+};
 use super::{
     Store, StoreError,
     row::{At, count},
@@ -50,7 +55,32 @@ pub struct Pending {
     pub attempts: u32,
     /// When it was first tried.
     pub first_tried_at: Option<Timestamp>,
+    /// The delivery in whose message it was on its way, if nobody knows what became of that.
+    pub left_in: Option<DeliveryId>,
 }
+
+/// What is decided of a pending delivery when its lane is claimed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It leaves now.
+    Leaves {
+        /// In the message of which delivery, perhaps its own.
+        within: DeliveryId,
+    },
+    /// Not yet.
+    Waits {
+        /// When to look again.
+        until: Timestamp,
+    },
+    /// Need not be told.
+    Dropped {
+        /// Why.
+        reason: &'static str,
+    },
+}
+
+/// Decides on each pending delivery of a lane that is claimed.
+pub type Decide<'a> = &'a mut dyn FnMut(Lane) -> Vec<(DeliveryId, Fate)>;
 
 /// One message that a subscriber has got: it said all up to this event.
 #[derive(Clone, Debug)]
@@ -82,6 +112,13 @@ pub enum Settlement {
     Hold {
         /// When to look again.
         until: Timestamp,
+    },
+    /// Perhaps the server took it: then it is the same message that is sent again.
+    Doubted {
+        /// When to look again.
+        until: Timestamp,
+        /// What was said last, of the delivery in whose message it was tried.
+        reply: Option<String>,
     },
     /// The server refused it for now.
     Retry {
@@ -136,7 +173,8 @@ impl Counts {
 const STRIKES: i64 = 3;
 
 impl Store {
-    /// Numbers a start of the daemon; whatever an earlier one had claimed is free from now on.
+    /// Numbers a start of the daemon; whatever an earlier one had claimed is free from now on, to be
+    /// sent again as the same messages.
     ///
     /// # Errors
     /// If the store cannot be written.
@@ -150,18 +188,19 @@ impl Store {
         })
     }
 
-    /// Takes up to `limit` lanes with something due and nothing in flight, those due for longest
-    /// first; what they hold stays claimed until it is settled or another epoch begins. Only
-    /// subscribers who are confirmed now are among them.
+    /// Takes up to `limit` lanes with something due and nothing in flight, and lets `decide` say what
+    /// becomes of each of their deliveries: that is written down before anyone acts on it. What
+    /// leaves stays claimed until it is settled or another epoch begins. Only subscribers who are
+    /// confirmed now are among them. Returns how many lanes there were.
     ///
     /// # Errors
-    /// If the store cannot be used.
-    pub fn claim(&mut self, epoch: i64, now: Timestamp, limit: usize) -> Result<Vec<Lane>, StoreError> {
+    /// If the store cannot be used: then nothing was claimed, whatever was decided.
+    pub fn claim(&mut self, epoch: i64, now: Timestamp, limit: usize, decide: Decide<'_>) -> Result<usize, StoreError> {
         // Asking costs no lock and no disk; there is nothing to do most of the time.
         if limit == 0 || self.next_due()?.is_none_or(|due| due > now) {
-            return Ok(Vec::new());
+            return Ok(0);
         }
-        self.write("claim deliveries", |tx| claim(tx, epoch, now, limit))
+        self.settle_and_claim(&[], epoch, now, limit, decide)
     }
 
     /// Writes down what became of claims, all in one commit. What is no longer claimed (its
@@ -188,13 +227,13 @@ impl Store {
         epoch: i64,
         now: Timestamp,
         limit: usize,
-    ) -> Result<Vec<Lane>, StoreError> {
-        if settled.is_empty() {
-            return self.claim(epoch, now, limit);
-        }
+        decide: Decide<'_>,
+    ) -> Result<usize, StoreError> {
+        self.claims = self.claims.wrapping_add(1);
+        let again = if self.claims.is_multiple_of(2) { limit / 2 } else { limit.div_ceil(2) };
         self.write("settle and claim deliveries", |tx| {
             settled.iter().try_for_each(|settled| settle(tx, settled, now))?;
-            claim(tx, epoch, now, limit)
+            claim(tx, &Claim { epoch, now, limit, again }, decide)
         })
     }
 
@@ -208,6 +247,10 @@ impl Store {
         self.write("follow the clock", |tx| {
             tx.execute(
                 "UPDATE delivery SET not_before = max(?2, not_before - ?1) WHERE done_at IS NULL AND not_before > ?2",
+                (by, At(now)),
+            )?;
+            tx.execute(
+                "UPDATE fan_out SET not_before = max(?2, not_before - ?1) WHERE not_before > ?2",
                 (by, At(now)),
             )?;
             Ok(())

@@ -1,4 +1,4 @@
-//! The queue's own SQL: filling it, claiming from it, settling. Every function is part of a
+//! The queue's own SQL: claiming from it, settling. Every function is part of a
 //! transaction that its caller began.
 
 use std::{
@@ -10,14 +10,10 @@ use jiff::Timestamp;
 use rusqlite::{Connection, Transaction, functions::FunctionFlags};
 use sha2::{Digest, Sha256};
 
-use super::{Lane, Pending, Settled, Settlement, Told};
+use super::{Decide, Fate, Lane, Pending, Settled, Settlement, Told, fan_out};
 use crate::{
     domain::{IncidentId, SubscriberId, event::Event, id::DeliveryId, incident::Incident, subscriber::SubscriberState},
-    store::{
-        reader,
-        row::{At, json},
-        subscribers,
-    },
+    store::{reader, row::At, subscribers},
     untrusted,
 };
 
@@ -54,25 +50,6 @@ fn delivery_id(event: [u8; 16], subscriber: [u8; 16]) -> DeliveryId {
     DeliveryId::from_bytes(id)
 }
 
-/// Queues an event for everyone who follows one of its services and does not have it yet. How
-/// much it matters to them is asked when it is about to be told: that may still change.
-pub(in crate::store) fn fan_out(tx: &Connection, event: &Event) -> rusqlite::Result<()> {
-    tx.prepare_cached(
-        "WITH about(name) AS (SELECT value FROM json_each(?2)),
-              above(name) AS (SELECT DISTINCT grp FROM service WHERE id IN (SELECT name FROM about) AND grp IS NOT NULL)
-         INSERT INTO delivery (id, event, event_seq, incident, subscriber, state, not_before)
-         SELECT delivery_id(event.id, subscriber.id), event.id, event.seq, event.incident, subscriber.id, 'queued', ?3
-         FROM event CROSS JOIN subscriber
-         WHERE event.id = ?1 AND subscriber.state = 'confirmed' AND subscriber.incidents
-             AND (subscriber.services = '[]' AND subscriber.groups = '[]'
-                 OR EXISTS (SELECT 1 FROM json_each(subscriber.services) WHERE value IN (SELECT name FROM about))
-                 OR EXISTS (SELECT 1 FROM json_each(subscriber.groups) WHERE value IN (SELECT name FROM above)))
-         ON CONFLICT (event, subscriber) DO NOTHING",
-    )?
-    .execute((event.id.as_bytes(), json(&event.services)?, At(event.seals_at)))?;
-    Ok(())
-}
-
 /// After an event got new content: what waits for it waits until its new seal; what need not be
 /// told any more is dropped.
 pub(in crate::store) fn amended(tx: &Connection, event: &Event) -> rusqlite::Result<()> {
@@ -89,6 +66,7 @@ pub(in crate::store) fn amended(tx: &Connection, event: &Event) -> rusqlite::Res
         )?
         .execute((event.id.as_bytes(), At(event.seals_at), TAKEN_BACK))?;
     } else {
+        fan_out::take_back(tx, event)?;
         tx.prepare_cached(
             "UPDATE delivery SET state = 'dropped', done_at = ?2, reply = ?3 WHERE event = ?1 AND state = 'queued'",
         )?
@@ -99,10 +77,24 @@ pub(in crate::store) fn amended(tx: &Connection, event: &Event) -> rusqlite::Res
 
 type LaneKey = ([u8; 16], String);
 
-pub(super) fn claim(tx: &Transaction<'_>, epoch: i64, now: Timestamp, limit: usize) -> rusqlite::Result<Vec<Lane>> {
+/// What is claimed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Claim {
+    /// By which start of the daemon.
+    pub epoch: i64,
+    /// When.
+    pub now: Timestamp,
+    /// So many lanes at most.
+    pub limit: usize,
+    /// So many of them rather of those that were tried before, which came into the queue later.
+    pub again: usize,
+}
+
+pub(super) fn claim(tx: &Transaction<'_>, claim: &Claim, decide: Decide<'_>) -> rusqlite::Result<usize> {
+    let Claim { epoch, now, .. } = *claim;
     let mut known = Known::default();
-    let mut lanes = Vec::new();
-    for (subscriber, incident) in due_lanes(tx, now, limit)? {
+    let mut lanes = 0;
+    for (subscriber, incident) in due_lanes(tx, claim)? {
         let id = SubscriberId::from_bytes(subscriber);
         let found = subscribers::by_id(tx, &id)?.filter(|found| found.state == SubscriberState::Confirmed);
         let Some(subscriber) = found else {
@@ -129,17 +121,40 @@ pub(super) fn claim(tx: &Transaction<'_>, epoch: i64, now: Timestamp, limit: usi
             ))?;
             continue;
         };
-        let mut mark = tx.prepare_cached("UPDATE delivery SET state = 'sending', epoch = ?2 WHERE id = ?1")?;
-        for pending in &pending {
-            mark.execute((pending.delivery.as_bytes(), epoch))?;
+        for (delivery, fate) in decide(Lane { subscriber, incident, current, pending, told }) {
+            note(tx, &delivery, &fate, epoch, now)?;
         }
-        lanes.push(Lane { subscriber, incident, current, pending, told });
+        lanes += 1;
     }
     Ok(lanes)
 }
 
-/// Lanes with something due and nothing claimed, in the order of falling due.
-fn due_lanes(tx: &Connection, now: Timestamp, limit: usize) -> rusqlite::Result<Vec<LaneKey>> {
+/// Writes down what was decided of a delivery that is queued.
+fn note(tx: &Connection, id: &DeliveryId, fate: &Fate, epoch: i64, now: Timestamp) -> rusqlite::Result<()> {
+    let id = id.as_bytes();
+    match fate {
+        Fate::Leaves { within } => tx
+            .prepare_cached("UPDATE delivery SET state = 'sending', epoch = ?2, folded_into = ?3 WHERE id = ?1")?
+            .execute((id, epoch, within.as_bytes())),
+        Fate::Waits { until } => {
+            tx.prepare_cached("UPDATE delivery SET not_before = ?2 WHERE id = ?1")?.execute((id, At(*until)))
+        }
+        Fate::Dropped { reason } => tx
+            .prepare_cached(
+                "UPDATE delivery SET state = 'dropped', done_at = ?2, reply = ?3, folded_into = NULL WHERE id = ?1",
+            )?
+            .execute((id, At(now), reason)),
+    }
+    .map(drop)
+}
+
+/// Lanes with something due and nothing claimed, in the order of falling due, but for some that
+/// were tried before: else they would wait until all others had been tried once.
+fn due_lanes(tx: &Connection, claim: &Claim) -> rusqlite::Result<Vec<LaneKey>> {
+    let mut again = tx.prepare_cached(
+        "SELECT subscriber, incident FROM delivery INDEXED BY delivery_again
+         WHERE done_at IS NULL AND attempts > 0 AND state = 'queued' AND not_before <= ?1 ORDER BY not_before",
+    )?;
     let mut due = tx.prepare_cached(
         "SELECT subscriber, incident FROM delivery
          WHERE done_at IS NULL AND state = 'queued' AND not_before <= ?1 ORDER BY not_before, event_seq",
@@ -149,12 +164,14 @@ fn due_lanes(tx: &Connection, now: Timestamp, limit: usize) -> rusqlite::Result<
     )?;
     let mut seen: HashSet<LaneKey> = HashSet::new();
     let mut lanes = Vec::new();
-    let mut rows = due.query([At(now)])?;
-    while lanes.len() < limit {
-        let Some(row) = rows.next()? else { break };
-        let key: LaneKey = (row.get(0)?, row.get(1)?);
-        if seen.insert(key.clone()) && !busy.exists((key.0, &key.1))? {
-            lanes.push(key);
+    for (those, limit) in [(&mut again, claim.again), (&mut due, claim.limit)] {
+        let mut rows = those.query([At(claim.now)])?;
+        while lanes.len() < limit {
+            let Some(row) = rows.next()? else { break };
+            let key: LaneKey = (row.get(0)?, row.get(1)?);
+            if seen.insert(key.clone()) && !busy.exists((key.0, &key.1))? {
+                lanes.push(key);
+            }
         }
     }
     Ok(lanes)
@@ -200,7 +217,7 @@ fn lane_content(
     known: &mut Known,
 ) -> rusqlite::Result<(Vec<Pending>, Vec<Told>)> {
     let mut deliveries = tx.prepare_cached(
-        "SELECT id, event, state, attempts, first_tried_at, done_at FROM delivery
+        "SELECT id, event, state, attempts, first_tried_at, done_at, folded_into FROM delivery
          WHERE subscriber = ?1 AND incident = ?2 AND state IN ('queued', 'sent') ORDER BY event_seq",
     )?;
     let mut rows = deliveries.query((subscriber.as_bytes(), incident.as_str()))?;
@@ -214,6 +231,7 @@ fn lane_content(
                 event,
                 attempts: row.get(3)?,
                 first_tried_at: row.get::<_, Option<At>>(4)?.map(|at| at.0),
+                left_in: row.get::<_, Option<[u8; 16]>>(6)?.map(DeliveryId::from_bytes),
             }),
         }
     }
@@ -225,7 +243,8 @@ pub(super) fn settle(tx: &Connection, settled: &Settled, now: Timestamp) -> rusq
     let line = |text: &str| untrusted::line(text, 300);
     let waits = "UPDATE delivery SET state = 'queued', epoch = NULL, not_before = ?2, reply = coalesce(?3, reply),
                      attempts = attempts + (?3 IS NOT NULL),
-                     first_tried_at = CASE WHEN ?3 IS NULL THEN first_tried_at ELSE coalesce(first_tried_at, ?4) END
+                     first_tried_at = CASE WHEN ?3 IS NULL THEN first_tried_at ELSE coalesce(first_tried_at, ?4) END,
+                     folded_into = CASE WHEN ?5 THEN folded_into END
                  WHERE id = ?1 AND state = 'sending'";
     let ends = "UPDATE delivery SET state = ?2, epoch = NULL, done_at = ?3, reply = ?4, folded_into = ?5,
                     attempts = attempts + ?6,
@@ -233,8 +252,13 @@ pub(super) fn settle(tx: &Connection, settled: &Settled, now: Timestamp) -> rusq
                 WHERE id = ?1 AND state = 'sending'";
     let at = At(now);
     match &settled.result {
-        Settlement::Hold { until } => tx.prepare_cached(waits)?.execute((id, At(*until), None::<String>, at))?,
-        Settlement::Retry { until, reply } => tx.prepare_cached(waits)?.execute((id, At(*until), line(reply), at))?,
+        Settlement::Hold { until } => tx.prepare_cached(waits)?.execute((id, At(*until), None::<String>, at, false))?,
+        Settlement::Doubted { until, reply } => {
+            tx.prepare_cached(waits)?.execute((id, At(*until), reply.as_deref().map(line), at, true))?
+        }
+        Settlement::Retry { until, reply } => {
+            tx.prepare_cached(waits)?.execute((id, At(*until), line(reply), at, false))?
+        }
         Settlement::Sent { reply } => {
             tx.prepare_cached(
                 "UPDATE subscriber SET strikes = 0, strike_day = NULL

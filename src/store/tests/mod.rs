@@ -1,5 +1,6 @@
 //! Stories of the store, one file for each thing that it does.
 
+mod fan_out;
 mod killed;
 mod opening;
 mod outbox;

@@ -294,7 +294,7 @@ proptest! {
                 let _ = (store.world(), store.subscribers(&Filter::default()), store.outbox_counts());
                 let incident = incident("2026-11-21-api", 2, &["api"]);
                 let _ = store.commit(&commit(&[&incident], &[&event(21, EventKind::Resolved, &incident)]));
-                let _ = store.claim(1, at(40), 10);
+                let _ = claim(&mut store, 1, at(40), 10);
                 if let Ok(reader) = Store::reader(&config) {
                     let _ = (reader.heads(), reader.events(None, None, 10), reader.incident(&incident.id));
                 }

@@ -76,7 +76,7 @@ fn an_event_is_queued_for_those_who_follow_its_services_and_nobody_else() {
         store.add_subscriber(subscriber).unwrap();
     }
     store.commit(&commit(&[&api()], &[&opened(&api())])).unwrap();
-    let lanes = store.claim(1, at(60), 99).unwrap();
+    let lanes = claim(&mut store, 1, at(60), 99).unwrap();
     assert_eq!(names(&lanes), ["reader1", "reader2", "reader4", "reader5"]);
 }
 
@@ -127,8 +127,8 @@ fn an_amended_event_reaches_those_whom_it_now_concerns_once() {
     store.commit(&again).unwrap();
     store.commit(&again).unwrap();
     assert_eq!(store.outbox_counts().unwrap().queued, 2);
-    assert!(store.claim(1, at(34), 9).unwrap().is_empty(), "the new seal counts");
-    let lanes = store.claim(1, at(35), 9).unwrap();
+    assert!(claim(&mut store, 1, at(34), 9).unwrap().is_empty(), "the new seal counts");
+    let lanes = claim(&mut store, 1, at(35), 9).unwrap();
     assert_eq!(names(&lanes), ["reader1", "reader2"]);
     assert!(lanes.iter().all(|lane| *lane.pending[0].event == amended));
     let reader = Store::reader(&config(folder.path())).unwrap();
@@ -146,8 +146,8 @@ fn an_update_taken_back_and_written_again_is_told_once() {
         store.commit(&Commit { steps: vec![step], ..Commit::new(at(25)) }).unwrap();
     }
     assert_eq!(store.outbox_counts().unwrap(), Counts { queued: 1, ..Counts::default() });
-    assert!(store.claim(1, at(49), 9).unwrap().is_empty());
-    assert_eq!(store.claim(1, at(50), 9).unwrap().len(), 1);
+    assert!(claim(&mut store, 1, at(49), 9).unwrap().is_empty());
+    assert_eq!(claim(&mut store, 1, at(50), 9).unwrap().len(), 1);
 }
 
 #[test]
@@ -170,13 +170,13 @@ fn who_was_due_first_is_claimed_first_and_a_lane_only_once() {
     let web = incident("2026-11-21-web", 1, &["web"]);
     store.commit(&commit(&[&web], &[&event(25, EventKind::Opened, &web)])).unwrap();
     store.commit(&commit(&[&api()], &[&opened(&api()), &event(22, EventKind::Joined, &api())])).unwrap();
-    let first = store.claim(1, at(60), 2).unwrap();
+    let first = claim(&mut store, 1, at(60), 2).unwrap();
     assert_eq!(first.iter().map(|lane| lane.incident.as_str()).collect::<Vec<_>>(), ["2026-11-21-api"; 2]);
     assert_eq!(first[0].pending.len(), 2);
     assert!(first[0].pending[0].event.kind == EventKind::Opened, "in the order of events");
-    let rest = store.claim(1, at(60), 9).unwrap();
+    let rest = claim(&mut store, 1, at(60), 9).unwrap();
     assert_eq!(rest.len(), 4);
-    assert!(store.claim(1, at(60), 9).unwrap().is_empty());
+    assert!(claim(&mut store, 1, at(60), 9).unwrap().is_empty());
     assert_eq!(store.next_due().unwrap(), None);
 }
 
@@ -185,11 +185,11 @@ fn a_lane_in_flight_waits_with_whatever_comes_next() {
     let (_folder, mut store) = store();
     store.add_subscriber(&subscriber(1, &[])).unwrap();
     store.commit(&commit(&[&api()], &[&opened(&api())])).unwrap();
-    let lane = store.claim(1, at(60), 9).unwrap().remove(0);
+    let lane = claim(&mut store, 1, at(60), 9).unwrap().remove(0);
     store.commit(&commit(&[], &[&event(40, EventKind::Resolved, &api())])).unwrap();
-    assert!(store.claim(1, at(60), 9).unwrap().is_empty());
+    assert!(claim(&mut store, 1, at(60), 9).unwrap().is_empty());
     store.settle(&[sent(lane.pending[0].delivery)], at(61)).unwrap();
-    let next = store.claim(1, at(61), 9).unwrap().remove(0);
+    let next = claim(&mut store, 1, at(61), 9).unwrap().remove(0);
     assert_eq!(next.pending.len(), 1);
     assert_eq!(next.pending[0].event.kind, EventKind::Resolved);
     assert_eq!(next.told.len(), 1);
@@ -202,12 +202,12 @@ fn claims_of_a_dead_daemon_are_free_at_once() {
     store.add_subscriber(&subscriber(1, &[])).unwrap();
     store.commit(&commit(&[&api()], &[&opened(&api())])).unwrap();
     let epoch = store.new_epoch().unwrap();
-    let lane = store.claim(epoch, at(60), 9).unwrap().remove(0);
+    let lane = claim(&mut store, epoch, at(60), 9).unwrap().remove(0);
     drop(store);
     let mut store = Store::open(&config(folder.path()), at(61)).unwrap();
     let next = store.new_epoch().unwrap();
     assert_eq!(next, epoch + 1);
-    let again = store.claim(next, at(61), 9).unwrap().remove(0);
+    let again = claim(&mut store, next, at(61), 9).unwrap().remove(0);
     assert_eq!(again.pending[0].delivery, lane.pending[0].delivery, "so that its copy can be recognised");
 }
 
@@ -216,19 +216,74 @@ fn held_and_retried_deliveries_come_back_when_they_are_due() {
     let (_folder, mut store) = store();
     store.add_subscriber(&subscriber(1, &[])).unwrap();
     store.commit(&commit(&[&api()], &[&opened(&api())])).unwrap();
-    let delivery = store.claim(1, at(60), 9).unwrap()[0].pending[0].delivery;
+    let delivery = claim(&mut store, 1, at(60), 9).unwrap()[0].pending[0].delivery;
     store.settle(&[Settled { delivery, result: Settlement::Hold { until: at(100) } }], at(60)).unwrap();
     assert_eq!(store.next_due().unwrap(), Some(at(100)));
-    assert!(store.claim(1, at(99), 9).unwrap().is_empty());
-    let pending = store.claim(1, at(100), 9).unwrap().remove(0).pending.remove(0);
+    assert!(claim(&mut store, 1, at(99), 9).unwrap().is_empty());
+    let pending = claim(&mut store, 1, at(100), 9).unwrap().remove(0).pending.remove(0);
     assert_eq!((pending.attempts, pending.first_tried_at), (0, None));
     let result = Settlement::Retry { until: at(200), reply: "450 later".to_owned() };
     store.settle(&[Settled { delivery, result: result.clone() }], at(101)).unwrap();
-    let pending = store.claim(1, at(200), 9).unwrap().remove(0).pending.remove(0);
+    let pending = claim(&mut store, 1, at(200), 9).unwrap().remove(0).pending.remove(0);
     assert_eq!((pending.attempts, pending.first_tried_at), (1, Some(at(101))));
     store.settle(&[Settled { delivery, result }], at(201)).unwrap();
-    let pending = store.claim(1, at(200), 9).unwrap().remove(0).pending.remove(0);
+    let pending = claim(&mut store, 1, at(200), 9).unwrap().remove(0).pending.remove(0);
     assert_eq!((pending.attempts, pending.first_tried_at), (2, Some(at(101))));
+}
+
+#[test]
+fn what_was_refused_for_now_has_its_turn_beside_what_was_not_tried_yet() {
+    let (_folder, mut store) = store();
+    for n in 1..=20 {
+        store.add_subscriber(&subscriber(n, &[])).unwrap();
+    }
+    store.commit(&commit(&[&api()], &[&opened(&api())])).unwrap();
+    let result = Settlement::Retry { until: at(62), reply: "450 later".to_owned() };
+    let refused: Vec<_> = claim(&mut store, 1, at(60), 4)
+        .unwrap()
+        .iter()
+        .map(|lane| Settled { delivery: lane.pending[0].delivery, result: result.clone() })
+        .collect();
+    store.settle(&refused, at(60)).unwrap();
+    let mut tried = |limit: usize| -> (usize, usize) {
+        let lanes = claim(&mut store, 1, at(63), limit).unwrap();
+        let again = lanes.iter().filter(|lane| lane.pending[0].attempts > 0).count();
+        (again, lanes.len() - again)
+    };
+    assert_eq!(tried(4), (2, 2));
+    let one_by_one: Vec<_> = (0..4).map(|_| tried(1)).collect();
+    assert_eq!(one_by_one.iter().filter(|tried| **tried == (1, 0)).count(), 2, "{one_by_one:?}");
+    assert_eq!(tried(99), (0, 12), "all there are, if there are no others");
+}
+
+#[test]
+fn what_was_on_its_way_in_another_life_is_known_to_have_been() {
+    let (folder, mut store) = store();
+    store.add_subscriber(&subscriber(1, &[])).unwrap();
+    let joined = event(22, EventKind::Joined, &api());
+    store.commit(&commit(&[&api()], &[&opened(&api()), &joined])).unwrap();
+    let epoch = store.new_epoch().unwrap();
+    let lane = claim(&mut store, epoch, at(60), 9).unwrap().remove(0);
+    let within = lane.pending[1].delivery;
+    assert!(lane.pending.iter().all(|pending| pending.left_in.is_none()));
+    store.commit(&commit(&[], &[&event(40, EventKind::Resolved, &api())])).unwrap();
+    drop(store);
+    let mut store = Store::open(&config(folder.path()), at(61)).unwrap();
+    let epoch = store.new_epoch().unwrap();
+    let left_in = |lane: &Lane| lane.pending.iter().map(|pending| pending.left_in).collect::<Vec<_>>();
+    let lane = claim(&mut store, epoch, at(61), 9).unwrap().remove(0);
+    assert_eq!(left_in(&lane), [Some(within), Some(within), None]);
+    // Nobody knows still; then it is known that it was not taken.
+    let all = |result: &Settlement| {
+        let settled = |pending: &outbox::Pending| Settled { delivery: pending.delivery, result: result.clone() };
+        lane.pending.iter().map(settled).collect::<Vec<_>>()
+    };
+    store.settle(&all(&Settlement::Doubted { until: at(70), reply: None }), at(62)).unwrap();
+    let again = claim(&mut store, epoch, at(70), 9).unwrap().remove(0);
+    assert!(left_in(&again).iter().all(Option::is_some));
+    store.settle(&all(&Settlement::Hold { until: at(80) }), at(71)).unwrap();
+    let again = claim(&mut store, epoch, at(80), 9).unwrap().remove(0);
+    assert_eq!(left_in(&again), [None; 3]);
 }
 
 #[test]
@@ -238,7 +293,7 @@ fn each_end_is_written_down() {
         store.add_subscriber(&subscriber(n, &[])).unwrap();
     }
     store.commit(&commit(&[&api()], &[&opened(&api())])).unwrap();
-    let lanes = store.claim(1, at(60), 9).unwrap();
+    let lanes = claim(&mut store, 1, at(60), 9).unwrap();
     let ids: Vec<_> = lanes.iter().map(|lane| lane.pending[0].delivery).collect();
     let settled = [
         sent(ids[0]),
@@ -263,7 +318,7 @@ fn leaving_removes_what_is_queued_and_what_is_claimed() {
     let reader = subscriber(1, &[]);
     store.add_subscriber(&reader).unwrap();
     store.commit(&commit(&[&api()], &[&opened(&api())])).unwrap();
-    let delivery = store.claim(1, at(60), 9).unwrap()[0].pending[0].delivery;
+    let delivery = claim(&mut store, 1, at(60), 9).unwrap()[0].pending[0].delivery;
     store.commit(&commit(&[], &[&event(40, EventKind::Resolved, &api())])).unwrap();
     assert_eq!(store.pending_for(&reader.id).unwrap(), 2);
     assert!(store.remove_subscriber(&reader.id, at(61)).unwrap());
@@ -279,11 +334,11 @@ fn the_suspended_are_not_claimed_and_get_nothing_from_before_when_they_are_back(
     store.add_subscriber(&reader).unwrap();
     store.commit(&commit(&[&api()], &[&opened(&api())])).unwrap();
     assert!(store.refused(&reader.id, true, at(50)).unwrap());
-    assert!(store.claim(1, at(60), 9).unwrap().is_empty());
+    assert!(claim(&mut store, 1, at(60), 9).unwrap().is_empty());
     store.add_subscriber(&reader).unwrap();
-    assert!(store.claim(1, at(60), 9).unwrap().is_empty());
+    assert!(claim(&mut store, 1, at(60), 9).unwrap().is_empty());
     store.commit(&commit(&[], &[&event(40, EventKind::Resolved, &api())])).unwrap();
-    assert_eq!(store.claim(1, at(60), 9).unwrap().len(), 1);
+    assert_eq!(claim(&mut store, 1, at(60), 9).unwrap().len(), 1);
 }
 
 #[test]
@@ -297,7 +352,7 @@ fn three_refusals_on_different_days_in_a_row_suspend() {
     assert!(!strike(&mut store, 0), "the same day counts once");
     assert!(!strike(&mut store, 1));
     store.commit(&commit(&[&api()], &[&opened(&api())])).unwrap();
-    let delivery = store.claim(1, at(DAY), 9).unwrap()[0].pending[0].delivery;
+    let delivery = claim(&mut store, 1, at(DAY), 9).unwrap()[0].pending[0].delivery;
     store.settle(&[sent(delivery)], at(DAY)).unwrap();
     assert!(!strike(&mut store, 2), "a mail that arrived starts the count anew");
     assert!(!strike(&mut store, 3));
@@ -312,7 +367,7 @@ fn what_waits_for_somebody_who_is_gone_stands_in_nobodys_way() {
     store.add_subscriber(&subscriber(2, &[])).unwrap();
     store.commit(&commit(&[&api()], &[&opened(&api())])).unwrap();
     store.db.execute("DELETE FROM subscriber WHERE address LIKE 'reader1%'", []).unwrap();
-    let lanes = [store.claim(1, at(60), 1).unwrap(), store.claim(1, at(60), 1).unwrap()].concat();
+    let lanes = [claim(&mut store, 1, at(60), 1).unwrap(), claim(&mut store, 1, at(60), 1).unwrap()].concat();
     assert_eq!(names(&lanes), ["reader2"]);
     assert_eq!(store.outbox_counts().unwrap().dropped, 1);
 }
@@ -323,7 +378,7 @@ fn what_a_newer_version_queued_waits_for_it_out_of_the_way() {
     store.add_subscriber(&subscriber(1, &[])).unwrap();
     store.commit(&commit(&[&api()], &[&opened(&api())])).unwrap();
     store.db.execute("UPDATE event SET v = 99", []).unwrap();
-    assert!(store.claim(1, at(60), 9).unwrap().is_empty());
+    assert!(claim(&mut store, 1, at(60), 9).unwrap().is_empty());
     assert_eq!(store.next_due().unwrap(), Some(at(60 + 3600)));
     assert_eq!(store.outbox_counts().unwrap().queued, 1);
 }
@@ -365,15 +420,15 @@ fn what_is_settled_makes_way_for_what_is_claimed_in_the_same_commit() {
     store.add_subscriber(&subscriber(1, &[])).unwrap();
     let (incident, first) = (api(), opened(&api()));
     store.commit(&commit(&[&incident], &[&first])).unwrap();
-    let lanes = store.settle_and_claim(&[], 1, at(60), 9).unwrap();
+    let lanes = settle_and_claim(&mut store, &[], 1, at(60), 9).unwrap();
     let delivery = lanes[0].pending[0].delivery;
     store.commit(&commit(&[&incident], &[&event(40, EventKind::Resolved, &incident)])).unwrap();
-    assert!(store.settle_and_claim(&[], 1, at(70), 9).unwrap().is_empty(), "one at a time");
-    let lanes = store.settle_and_claim(&[sent(delivery)], 1, at(70), 9).unwrap();
+    assert!(settle_and_claim(&mut store, &[], 1, at(70), 9).unwrap().is_empty(), "one at a time");
+    let lanes = settle_and_claim(&mut store, &[sent(delivery)], 1, at(70), 9).unwrap();
     assert_eq!((lanes[0].told.len(), lanes[0].pending.len()), (1, 1));
     assert_eq!(lanes[0].pending[0].event.kind, EventKind::Resolved);
     // Nothing due: what was sent is written down all the same.
     let delivery = lanes[0].pending[0].delivery;
-    assert!(store.settle_and_claim(&[sent(delivery)], 1, at(80), 9).unwrap().is_empty());
+    assert!(settle_and_claim(&mut store, &[sent(delivery)], 1, at(80), 9).unwrap().is_empty());
     assert_eq!(store.outbox_counts().unwrap().sent, 2);
 }

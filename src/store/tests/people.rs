@@ -123,7 +123,7 @@ fn forgetting_leaves_nothing_in_any_file() {
     store.add_subscriber(&reader).unwrap();
     let incident = incident("2026-11-21-api", 1, &["api"]);
     store.commit(&commit(&[&incident], &[&event(20, EventKind::Opened, &incident)])).unwrap();
-    let delivery = store.claim(1, at(60), 9).unwrap()[0].pending[0].delivery;
+    let delivery = claim(&mut store, 1, at(60), 9).unwrap()[0].pending[0].delivery;
     let reply = "550 <findable-name@example.org> unknown".to_owned();
     let result = outbox::Settlement::Retry { until: at(70), reply };
     store.settle(&[outbox::Settled { delivery, result }], at(60)).unwrap();

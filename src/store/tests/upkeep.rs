@@ -26,7 +26,7 @@ fn filled(config: &config::Store) -> Store {
         .map(|n| Sample { check: check.clone(), at: at(n * 60), result: CheckResult::Up, latency_us: 500, class: None })
         .collect();
     store.commit(&first).unwrap();
-    let delivery = store.claim(1, at(60), 9).unwrap()[0].pending[0].delivery;
+    let delivery = claim(&mut store, 1, at(60), 9).unwrap()[0].pending[0].delivery;
     let result = outbox::Settlement::Sent { reply: "250 ok".to_owned() };
     store.settle(&[outbox::Settled { delivery, result }], at(60)).unwrap();
     store.commit(&commit(&[], &[&event(40, EventKind::Resolved, &incident)])).unwrap();
@@ -105,7 +105,7 @@ fn restoring_brings_back_the_past_and_tells_it_to_nobody_again() {
     let mut store = Store::open(&config, at(91)).unwrap();
     assert_eq!(store.subscribers(&Filter::default()).unwrap().len(), 1);
     let epoch = store.new_epoch().unwrap();
-    assert!(store.claim(epoch, at(99_999), 9).unwrap().is_empty());
+    assert!(claim(&mut store, epoch, at(99_999), 9).unwrap().is_empty());
     assert_eq!(Store::reader(&config).unwrap().heads().unwrap().len(), 1);
     let old = config::Store { path: before, ..config.clone() };
     assert_eq!(Store::open(&old, at(92)).unwrap().subscribers(&Filter::default()).unwrap().len(), 0);
