@@ -238,7 +238,10 @@ impl Engine {
         if step != Step::default() {
             self.urgent |= step.changes_something();
             self.oldest_unwritten_at.get_or_insert(now);
-            self.commit.steps.push(step);
+            match self.commit.steps.last_mut() {
+                Some(last) => last.absorb(step),
+                None => self.commit.steps.push(step),
+            }
         }
     }
 }
@@ -293,6 +296,27 @@ mod tests {
         assert_eq!(kinds, ["opened"]);
         assert_eq!(commit.samples.len(), 3);
         assert!(engine.take_commit(at(505)).is_none(), "all of it was handed over");
+    }
+
+    #[test]
+    fn of_what_changes_again_and_again_only_the_newest_waits_for_the_store() {
+        let names: Vec<String> = (0..60).map(|n| format!("s{n}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut engine =
+            Engine::new(Arc::new(rules(&names)), World::new(7), Schedule::new(Duration::from_millis(15)), at(0));
+        engine.take_all(at(0));
+        for second in 1..=3 {
+            for name in &names {
+                engine.finished(key(name), outcome(DOWN, second), at(second));
+            }
+        }
+        let commit = engine.take_all(at(4));
+        let incidents: Vec<&Incident> = commit.steps.iter().flat_map(|step| &step.incidents).collect();
+        let told: usize = commit.steps.iter().flat_map(|step| step.events.iter().chain(&step.amended)).count();
+        let storm = incidents.iter().find(|incident| !incident.withdrawn).unwrap();
+        assert_eq!(storm.affected.len(), 60, "as it is at last");
+        assert!(incidents.len() < 6 && told < 6, "{} incidents, {told} events", incidents.len());
+        assert_eq!(commit.steps.iter().map(|step| step.services.len()).sum::<usize>(), 60);
     }
 
     #[test]

@@ -100,6 +100,32 @@ impl Step {
             self;
         !(incidents.is_empty() && events.is_empty() && amended.is_empty() && spans.is_empty() && services.is_empty())
     }
+
+    /// Takes in what follows from the next input, so that both can be written as one. Of what changed
+    /// twice the newest stays: in a storm, each of a thousand steps has the whole incident.
+    pub fn absorb(&mut self, next: Self) {
+        let Self { incidents, merged, events, amended, spans, services, decisions, requests, sights } = next;
+        for incident in incidents {
+            match self.incidents.iter_mut().find(|known| known.id == incident.id) {
+                Some(known) => *known = incident,
+                None => self.incidents.push(incident),
+            }
+        }
+        self.events.extend(events);
+        for event in amended {
+            let mut known = self.events.iter_mut().chain(&mut self.amended).rev();
+            match known.find(|known| known.id == event.id) {
+                Some(known) => *known = event,
+                None => self.amended.push(event),
+            }
+        }
+        self.merged.extend(merged);
+        self.spans.extend(spans);
+        self.services.extend(services);
+        self.decisions.extend(decisions);
+        self.requests.extend(requests);
+        self.sights.extend(sights);
+    }
 }
 
 /// Takes one input at `at`: changes `world`, and says all that follows.
