@@ -3,8 +3,12 @@
 //! 4, rule 8).
 //!
 //! A canary counts once it was seen up since the start; one that never was is ignored and reported.
-//! A verdict waits for an answer that was asked for after its first failure, but not for ever: when
-//! none comes at all, the probes speak for themselves.
+//! A verdict waits for an answer that was asked for while it failed, but not for ever: when none
+//! comes at all, the probes speak for themselves. What failed while no canary answered must fail
+//! anew.
+//!
+//! Name servers of ours that fail are blindness, too, for names alone: where the name is what was not
+//! found, canaries that are given by name speak, whatever those given by address say.
 
 use std::{
     fmt,
@@ -18,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use super::{Priority, Reason, Request, Verdict, check, time, turn::Turn};
 use crate::domain::{
     CheckId, CheckKey, IncidentId,
-    outcome::Outcome,
+    outcome::{Cause, Class, Outcome},
     service::{Check, Rules},
 };
 
@@ -41,9 +45,17 @@ pub enum TargetClass {
     Private,
     /// Everything else.
     Public,
+    /// By name, wherever they are: through the name servers.
+    ByName,
 }
 
 impl TargetClass {
+    /// Whether a target of that host is found through name servers.
+    fn is_by_name(host: &str) -> bool {
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        host.parse::<IpAddr>().is_err() && Self::of(host) != Self::Loopback
+    }
+
     /// The class of a target by its host. A name says less than an address: those without a dot and
     /// those of the zones kept for private use are taken for private.
     #[must_use]
@@ -93,6 +105,7 @@ impl fmt::Display for TargetClass {
             Self::Loopback => "on this machine",
             Self::Private => "in private networks",
             Self::Public => "on the public network",
+            Self::ByName => "by name",
         })
     }
 }
@@ -143,59 +156,104 @@ pub(super) struct Canary {
     failing_since: Option<Timestamp>,
     /// When it was last asked for the sake of a check.
     asked_at: Option<Timestamp>,
+    /// The last time that it was asked and its name was found.
+    #[serde(default)]
+    named_at: Option<Timestamp>,
+    /// How often in a row its name was not, and when the first of these was asked.
+    #[serde(default)]
+    nameless: u32,
+    #[serde(default)]
+    nameless_since: Option<Timestamp>,
 }
 
 impl Canary {
-    /// Whether it was up when asked at `after` or later.
-    fn was_up_after(&self, after: Timestamp) -> bool {
-        self.last.is_some_and(|(asked, is_up)| is_up && asked >= after)
+    /// Whether it showed, when asked at `after` or later, that targets of `class` can be seen.
+    fn vouches(&self, class: TargetClass, after: Timestamp) -> bool {
+        match class {
+            TargetClass::ByName => self.named_at.is_some_and(|asked| asked >= after),
+            _ => self.last.is_some_and(|(asked, is_up)| is_up && asked >= after),
+        }
+    }
+
+    /// How often in a row it did not, and since when.
+    const fn failing(&self, class: TargetClass) -> (u32, Option<Timestamp>) {
+        match class {
+            TargetClass::ByName => (self.nameless, self.nameless_since),
+            _ => (self.fails, self.failing_since),
+        }
+    }
+}
+
+/// Whether what a canary at `host` finds speaks for targets of `class`.
+fn speaks_for(host: &str, class: TargetClass) -> bool {
+    match class {
+        TargetClass::ByName => TargetClass::is_by_name(host),
+        _ => TargetClass::of(host) == class,
     }
 }
 
 /// The canaries of `rules` for targets of `class`.
 fn of_class(rules: &Rules, class: TargetClass) -> impl Iterator<Item = (CheckKey, &Check)> {
     let all = rules.canaries.iter().flat_map(|service| service.enabled_checks());
-    all.filter(move |(_, check)| TargetClass::of(check.probe.host()) == class)
+    all.filter(move |(_, check)| speaks_for(check.probe.host(), class))
+}
+
+/// In which ways a failure of `check` for that cause may be our own: its class, and, if its name was
+/// not found, names.
+fn doubts(check: &Check, cause: Option<Cause>) -> impl Iterator<Item = TargetClass> {
+    let host = check.probe.host();
+    let is_nameless = cause.is_some_and(|cause| cause.class == Class::Dns) && TargetClass::is_by_name(host);
+    [Some(TargetClass::of(host)), is_nameless.then_some(TargetClass::ByName)].into_iter().flatten()
 }
 
 impl Turn<'_> {
-    /// Since when we are blind for targets like that of `check`.
-    pub fn blind_since(&self, check: &Check) -> Option<Timestamp> {
+    /// Since when we are blind for targets like that of `check`, of which a probe found `cause`.
+    pub fn blind_since(&self, check: &Check, cause: Option<Cause>) -> Option<Timestamp> {
         if self.world.head.blind.is_empty() {
             return None;
         }
-        self.world.head.blind.get(&TargetClass::of(check.probe.host())).copied()
+        doubts(check, cause).find_map(|class| self.world.head.blind.get(&class).copied())
     }
 
-    /// A check fails since `first_at`: asks the canaries whose answer its verdict needs.
-    pub fn ask_canaries(&mut self, check: &Check, first_at: Timestamp) {
+    /// A probe of a check that began at `start` failed: asks the canaries whose answer its verdict needs.
+    pub fn ask_canaries(&mut self, check: &Check, cause: Option<Cause>, start: Timestamp) {
         if self.rules.canaries.is_none() {
             return;
         }
         let (now, rules) = (self.at, self.rules);
-        for (key, _) in of_class(rules, TargetClass::of(check.probe.host())) {
+        for (key, _) in doubts(check, cause).flat_map(|class| of_class(rules, class)) {
             let canary = self.world.canaries.entry(key.check.clone()).or_default();
-            let is_answered = canary.last.is_some_and(|(asked, _)| asked >= first_at);
-            let is_asked = canary.asked_at.is_some_and(|asked| asked >= first_at || now < time::plus(asked, AGAIN / 5));
-            if is_answered || is_asked {
+            if canary.last.into_iter().map(|(asked, _)| asked).chain(canary.asked_at).any(|asked| asked >= start) {
                 continue;
             }
-            canary.asked_at = Some(now);
+            let at = canary.asked_at.map_or(now, |asked| now.max(time::plus(asked, AGAIN / 5)));
+            canary.asked_at = Some(at);
             self.world.touch_canary(&key.check);
-            self.step.requests.push(Request::Probe { check: key, at: now, priority: Priority::Canary });
+            self.step.requests.push(Request::Probe { check: key, at, priority: Priority::Canary });
         }
     }
 
-    /// Until when the verdict of `check`, failing since `first_at`, waits for canaries; `None`: it
-    /// need not.
-    pub fn waits_for_canaries(&self, check: &Check, first_at: Timestamp) -> Option<Timestamp> {
+    /// Until when the verdict of `check`, which failed for that cause since `since` and may do so in
+    /// vain, waits for canaries; `None`: it need not.
+    pub fn waits_for_canaries(&self, check: &Check, cause: Option<Cause>, since: Timestamp) -> Option<Timestamp> {
         self.rules.canaries.as_ref()?;
-        let mut proven = of_class(self.rules, TargetClass::of(check.probe.host()))
-            .filter_map(|(key, _)| self.world.canaries.get(&key.check))
-            .filter(|canary| canary.is_proven)
-            .peekable();
-        proven.peek()?;
-        (!proven.any(|canary| canary.was_up_after(first_at))).then(|| time::plus(self.at, LONGEST_WAIT))
+        let is_vouched = |class: TargetClass| {
+            let mut proven = self.proven(class).peekable();
+            proven.peek().is_none() || proven.any(|canary| canary.vouches(class, since))
+        };
+        (!doubts(check, cause).all(is_vouched)).then(|| time::plus(self.at, LONGEST_WAIT))
+    }
+
+    /// The canaries for `class` that count.
+    fn proven(&self, class: TargetClass) -> impl Iterator<Item = &Canary> {
+        let all = of_class(self.rules, class).filter_map(|(key, _)| self.world.canaries.get(&key.check));
+        all.filter(|canary| canary.is_proven)
+    }
+
+    /// Whether every canary for `class` that counts fails at present, at least so often in a row.
+    fn are_all_failing(&self, class: TargetClass, times: u32) -> bool {
+        let mut proven = self.proven(class).peekable();
+        proven.peek().is_some() && proven.all(|canary| canary.failing(class).0 >= times)
     }
 
     /// A canary was asked, and this is what came of it.
@@ -213,7 +271,20 @@ impl Turn<'_> {
             return; // overtaken
         }
         let is_up = result != Verdict::Down;
+        let is_named = is_up || outcome.cause.is_none_or(|cause| cause.class != Class::Dns);
+        let host = check.probe.host();
+        let classes = [TargetClass::of(host), TargetClass::ByName].into_iter().filter(|it| speaks_for(host, *it));
+        let shown: Vec<TargetClass> =
+            classes.clone().filter(|class| if *class == TargetClass::ByName { is_named } else { is_up }).collect();
+        let dark: Vec<TargetClass> = shown.iter().copied().filter(|class| self.are_all_failing(*class, 1)).collect();
+        let canary = self.world.canaries.entry(key.check.clone()).or_default();
         canary.last = Some((asked, is_up));
+        if is_named {
+            (canary.named_at, canary.nameless, canary.nameless_since) = (Some(asked), 0, None);
+        } else {
+            canary.nameless = canary.nameless.saturating_add(1);
+            canary.nameless_since = canary.nameless_since.or(Some(asked));
+        }
         if is_up {
             canary.is_proven = true;
             (canary.fails, canary.failing_since) = (0, None);
@@ -228,11 +299,12 @@ impl Turn<'_> {
             }
         }
         self.world.touch_canary(&key.check);
-        let class = TargetClass::of(check.probe.host());
-        if is_up {
-            self.see_again(class);
-        } else {
-            self.lose_sight_of_class(class);
+        for class in classes {
+            if !shown.contains(&class) {
+                self.lose_sight_of_class(class);
+            } else if !self.see_again(class) && dark.contains(&class) {
+                self.doubt_failures(class);
+            }
         }
         self.release_all();
     }
@@ -242,27 +314,50 @@ impl Turn<'_> {
         if self.world.head.blind.contains_key(&class) {
             return;
         }
-        let rules = self.rules;
-        let all = of_class(rules, class).filter_map(|(key, _)| self.world.canaries.get(&key.check));
-        let proven: Vec<_> = all.filter(|canary| canary.is_proven).collect();
-        if proven.is_empty() || proven.iter().any(|canary| canary.fails < ENOUGH) {
+        if !self.are_all_failing(class, ENOUGH) {
             return;
         }
-        let since = proven.iter().filter_map(|canary| canary.failing_since).max().unwrap_or(self.at);
+        let since = self.proven(class).filter_map(|canary| canary.failing(class).1).max().unwrap_or(self.at);
         self.world.head.blind.insert(class, since);
         self.world.touch_head();
         self.step.sights.push(Sight::Lost { class, since });
-        for service in &rules.services {
-            for (key, check) in service.enabled_checks() {
-                if TargetClass::of(check.probe.host()) == class {
-                    self.forget_until_seen(&key, since);
-                }
+        for (key, check) in self.rules.services.iter().flat_map(|service| service.enabled_checks()) {
+            // Whose name is found all the same is seen.
+            if self.is_in_doubt(&key, check, class) {
+                self.forget_until_seen(&key, since);
             }
         }
     }
 
+    /// Whether nothing that the latest failures of a check say counts while we cannot see `class`.
+    fn is_in_doubt(&self, key: &CheckKey, check: &Check, class: TargetClass) -> bool {
+        let Some(state) = self.world.checks.get(key) else { return false };
+        let is_failing = state.run.is_some_and(|(kind, _)| kind == Verdict::Down);
+        match class {
+            TargetClass::ByName => is_failing && doubts(check, state.cause).any(|it| it == class),
+            _ => TargetClass::of(check.probe.host()) == class,
+        }
+    }
+
+    /// For a while no canary of `class` answered, not long enough to be blind: what failed meanwhile
+    /// must fail anew before it is a verdict.
+    fn doubt_failures(&mut self, class: TargetClass) {
+        for (key, check) in self.rules.services.iter().flat_map(|service| service.enabled_checks()) {
+            if !self.is_in_doubt(&key, check, class) {
+                continue;
+            }
+            let Some(state) = self.world.checks.get_mut(&key).filter(|it| it.failing_since().is_some()) else {
+                continue;
+            };
+            state.forget_run();
+            self.world.touch_check(&key);
+            let (at, priority) = (self.at, Priority::Recheck);
+            self.step.requests.push(Request::Probe { check: key, at, priority });
+        }
+    }
+
     /// What was known of a check is not known any more since `since`, or its last result after that.
-    fn forget_until_seen(&mut self, key: &CheckKey, since: Timestamp) {
+    pub fn forget_until_seen(&mut self, key: &CheckKey, since: Timestamp) {
         let Some(state) = self.world.checks.get_mut(key) else { return };
         let good_until = state.failing_since().or(state.last_at);
         state.forget_run();
@@ -278,26 +373,26 @@ impl Turn<'_> {
         }
     }
 
-    /// A canary of `class` answers: whatever was unknown for it is probed anew.
-    fn see_again(&mut self, class: TargetClass) {
-        let Some(since) = self.world.head.blind.remove(&class) else { return };
+    /// A canary of `class` answers: whatever was unknown for it is probed anew. Whether we were blind.
+    fn see_again(&mut self, class: TargetClass) -> bool {
+        let Some(since) = self.world.head.blind.remove(&class) else { return false };
         self.world.touch_head();
         self.step.sights.push(Sight::Regained { class, since });
-        let rules = self.rules;
-        for service in &rules.services {
-            for (key, check) in service.enabled_checks() {
-                if TargetClass::of(check.probe.host()) != class {
-                    continue;
-                }
-                if let Some(state) = self.world.checks.get_mut(&key) {
-                    // What began before was made in the dark.
-                    state.after = state.after.max(Some(time::plus_ms(self.at, -1)));
-                    self.world.touch_check(&key);
-                }
-                let (at, priority) = (self.at, Priority::PulledForward);
-                self.step.requests.push(Request::Probe { check: key, at, priority });
+        for (key, check) in self.rules.services.iter().flat_map(|service| service.enabled_checks()) {
+            if !speaks_for(check.probe.host(), class) {
+                continue;
             }
+            let Some(state) = self.world.checks.get_mut(&key) else { continue };
+            if class == TargetClass::ByName && !state.stale {
+                continue; // it was seen all the while
+            }
+            // What began before was made in the dark.
+            state.after = state.after.max(Some(time::plus_ms(self.at, -1)));
+            self.world.touch_check(&key);
+            let (at, priority) = (self.at, Priority::PulledForward);
+            self.step.requests.push(Request::Probe { check: key, at, priority });
         }
+        true
     }
 
     /// The rules are new: forgets canaries that are no more, and what followed from them.
@@ -314,8 +409,7 @@ impl Turn<'_> {
         }
         let blind: Vec<TargetClass> = self.world.head.blind.keys().copied().collect();
         for class in blind {
-            let mut all = of_class(rules, class).filter_map(|(key, _)| self.world.canaries.get(&key.check));
-            if !all.any(|canary| canary.is_proven && canary.fails >= ENOUGH) {
+            if !self.proven(class).any(|canary| canary.failing(class).0 >= ENOUGH) {
                 self.see_again(class);
             }
         }
@@ -326,7 +420,7 @@ impl Turn<'_> {
         let ids: Vec<CheckId> = self.world.canaries.keys().cloned().collect();
         for id in ids {
             if let Some(canary) = self.world.canaries.get_mut(&id) {
-                (canary.asked_at, canary.last) = (None, None);
+                (canary.asked_at, canary.last, canary.named_at) = (None, None, None);
             }
             self.world.touch_canary(&id);
         }

@@ -83,9 +83,8 @@ impl Turn<'_> {
         if is_asked || state.is_pending() || state.is_down() != down {
             return;
         }
-        let at = state
-            .last_at
-            .map_or(now, |last| time::plus(last, check.recheck).clamp(now, time::plus(now, check.recheck)));
+        let at =
+            state.after.map_or(now, |last| time::plus(last, check.recheck).clamp(now, time::plus(now, check.recheck)));
         state.asked_at = Some(at);
         self.world.touch_check(key);
         self.step.requests.push(Request::Probe { check: key.clone(), at, priority: Priority::PulledForward });
@@ -114,10 +113,13 @@ impl Turn<'_> {
         found
     }
 
-    /// For what, and until when, the verdict of `key`, failing since `first_at`, waits; `None`: it
-    /// need not.
-    pub fn wait(&self, key: &CheckKey, first_at: Timestamp) -> Option<(Reason, Timestamp)> {
-        let canary = self.check(key).and_then(|check| self.waits_for_canaries(check, first_at));
+    /// For what, and until when, the verdict of `key`, failing since `first_at` and in the probes since
+    /// `since`, waits; `None`: it need not.
+    pub fn wait(&self, key: &CheckKey, first_at: Timestamp, since: Timestamp) -> Option<(Reason, Timestamp)> {
+        // A canary that was asked while the latest failures were made: one asked earlier says nothing
+        // of a link that was cut in between.
+        let cause = self.world.checks.get(key).and_then(|state| state.cause);
+        let canary = self.check(key).and_then(|check| self.waits_for_canaries(check, cause, since));
         let ancestor = || self.waits_for(&key.service, first_at);
         canary
             .map(|until| (Reason::WaitsForCanary, until))
@@ -134,8 +136,7 @@ impl Turn<'_> {
             let needs_it = |key: &CheckKey| self.world.ancestors(self.rules, &key.service).contains(&ancestor);
             let waiting: Vec<CheckKey> = self.world.waiting().filter(|key| needs_it(key)).cloned().collect();
             for key in waiting {
-                let first_at = self.world.checks.get(&key).and_then(CheckState::failing_since);
-                if first_at.is_some_and(|first_at| self.wait(&key, first_at).is_none()) {
+                if self.waits_no_longer(&key) {
                     self.conclude(&key);
                     decided.push_back(key.service);
                 }
@@ -148,12 +149,18 @@ impl Turn<'_> {
         let waiting: Vec<CheckKey> = self.world.waiting().cloned().collect();
         for key in waiting {
             let Some(state) = self.world.checks.get(&key) else { continue };
-            let (Some(first_at), Some(until)) = (state.failing_since(), state.held_until) else { continue };
-            if until <= self.at || self.wait(&key, first_at).is_none() {
+            if state.held_until.is_some_and(|until| until <= self.at) || self.waits_no_longer(&key) {
                 self.conclude(&key);
                 self.release(&key.service);
             }
         }
+    }
+
+    /// Whether what the verdict of `key` waited for is known.
+    fn waits_no_longer(&self, key: &CheckKey) -> bool {
+        let Some(state) = self.world.checks.get(key) else { return false };
+        let failing = state.failing_since().zip(state.after);
+        failing.is_some_and(|(first_at, since)| self.wait(key, first_at, since).is_none())
     }
 
     /// Gives the verdict that waited.

@@ -207,13 +207,14 @@ impl CheckState {
     /// Whether it may explain something that fails since `first_at`: it fails itself, or was asked
     /// and nothing was heard since.
     pub fn is_in_question(&self, first_at: Timestamp) -> bool {
-        let is_silent = || self.last_at.is_none_or(|last| last < first_at);
+        let is_silent = || self.after.is_none_or(|last| last < first_at);
         self.failing_since().is_some() || !self.stale && self.is_unanswered() && is_silent()
     }
 
     /// Whether it was asked besides its turns and has not answered yet.
     pub fn is_unanswered(&self) -> bool {
-        self.asked_at.is_some_and(|asked| self.last_at.is_none_or(|last| last < asked))
+        // By the clock of now, on both sides.
+        self.asked_at.is_some_and(|asked| self.after.is_none_or(|last| last < asked))
     }
 
     /// Whether somebody waits to hear whether it is down.

@@ -130,6 +130,7 @@ pub struct Story {
     spans: BTreeMap<ServiceId, Vec<Span>>,
     rows: BTreeMap<String, String>,
     targets: BTreeMap<CheckKey, CheckResult>,
+    classes: BTreeMap<CheckKey, Class>,
     due: BTreeMap<CheckKey, Timestamp>,
     is_quick: bool,
     given: u32,
@@ -151,6 +152,7 @@ impl Story {
             spans: BTreeMap::new(),
             rows: BTreeMap::new(),
             targets: BTreeMap::new(),
+            classes: BTreeMap::new(),
             due: BTreeMap::new(),
             is_quick: false,
             given: 0,
@@ -261,12 +263,18 @@ impl Story {
         self
     }
 
+    /// Whenever `check` is down, it is so for that reason.
+    pub fn fails_as(&mut self, check: &str, class: Class) -> &mut Self {
+        self.classes.insert(key(check), class);
+        self
+    }
+
     /// One probe that began `at`, and came back after a moment.
     pub fn probe_at(&mut self, check: &str, result: CheckResult, started_at: Timestamp) -> Step {
         let cause = match result {
             UP => None,
             SLOW => Some(Class::Slow.into()),
-            DOWN => Some(Class::ConnectRefused.into()),
+            DOWN => Some(self.classes.get(&key(check)).copied().unwrap_or(Class::ConnectRefused).into()),
             UNKNOWN => Some(Class::Local.into()),
         };
         let outcome = Outcome { result, cause, started_at, latency: LATENCY, phases: Phases::default(), detail: None };

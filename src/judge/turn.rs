@@ -15,7 +15,7 @@ use super::{
 };
 use crate::domain::{
     CheckKey, IncidentId, ServiceId,
-    outcome::Outcome,
+    outcome::{Cause, Outcome},
     service::{Check, Rules},
 };
 
@@ -33,6 +33,19 @@ pub(super) struct Turn<'a> {
     pub touched: BTreeSet<IncidentId>,
     /// While a note is applied: services that come and go, told only if nothing else says so.
     pub held_back: Option<Vec<News>>,
+}
+
+/// One result of a check that is about to count.
+struct One {
+    result: Verdict,
+    cause: Option<Cause>,
+    /// When it began, never running backwards.
+    start: Timestamp,
+    /// The same as the clock of now tells it.
+    asked: Timestamp,
+    /// When the failure before it began, or it itself: what a canary finds that is asked later speaks
+    /// for the latest failures.
+    since: Timestamp,
 }
 
 impl<'a> Turn<'a> {
@@ -97,13 +110,16 @@ impl<'a> Turn<'a> {
             }
             return;
         };
-        if self.blind_since(check).is_some() {
+        if let Some(since) = self.blind_since(check, outcome.cause) {
+            self.forget_until_seen(key, since);
             self.decide(&key.service, Some(key), Reason::Blind);
             return;
         }
         let Some(state) = self.world.checks.get_mut(key) else { return };
         // One that began by a clock which was set back since must not keep later ones from counting.
-        state.after = Some(outcome.started_at.min(self.at));
+        let asked = outcome.started_at.min(self.at);
+        let was_awaited = state.is_awaited();
+        let before = state.after.replace(asked).filter(|_| state.failing_since().is_some());
         // A clock that was set back must not make history run backwards.
         let start = outcome.started_at.min(self.at).max(state.last_at.unwrap_or(Timestamp::MIN));
         let last = state.last_at.filter(|last| time::plus_ms(*last, state.limit_ms) <= start);
@@ -115,10 +131,13 @@ impl<'a> Turn<'a> {
         if let Some(cause) = outcome.cause {
             state.cause = Some(cause);
         }
-        let waits = self.wait_of(key, check, result, start);
+        let waits = self.wait_of(
+            key,
+            check,
+            &One { result, cause: outcome.cause, start, asked, since: before.unwrap_or(asked) },
+        );
         let Some(state) = self.world.checks.get_mut(key) else { return };
         let was_down = state.is_down();
-        let was_awaited = state.is_awaited();
         let counted = state.count(check, result, start, waits.is_some());
         if let (Counted::Held, Some((_, until))) = (&counted, &waits) {
             state.held_until = state.held_until.or(Some(*until));
@@ -177,22 +196,16 @@ impl<'a> Turn<'a> {
 
     /// One more result is about to count: asks whatever may explain a failure, and says for what a
     /// verdict must wait until when.
-    fn wait_of(
-        &mut self,
-        key: &CheckKey,
-        check: &Check,
-        result: Verdict,
-        start: Timestamp,
-    ) -> Option<(Reason, Timestamp)> {
-        let state = self.world.checks.get(key).filter(|_| result == Verdict::Down)?;
+    fn wait_of(&mut self, key: &CheckKey, check: &Check, one: &One) -> Option<(Reason, Timestamp)> {
+        let state = self.world.checks.get(key).filter(|_| one.result == Verdict::Down)?;
         if state.verdict == Some(Verdict::Down) {
             return None;
         }
-        let Run { count, first_at } = state.failing_with(start);
+        let Run { count, first_at } = state.failing_with(one.start);
         let is_patient = state.held_until.is_none_or(|until| self.at < until);
-        self.ask_canaries(check, first_at);
+        self.ask_canaries(check, one.cause, one.asked);
         self.ask_ancestors(&key.service);
-        if is_patient && count >= check.down_after { self.wait(key, first_at) } else { None }
+        if is_patient && count >= check.down_after { self.wait(key, first_at, one.since) } else { None }
     }
 
     /// Asks for the next probe of `key` at the faster pace, for a verdict waits for it.
@@ -363,8 +376,8 @@ impl<'a> Turn<'a> {
         let is_urgent = state.is_pending() || !is_same;
         self.world.touch_check(key);
         if is_urgent {
-            let (check, at) = (key.clone(), self.at);
-            self.step.requests.push(Request::Probe { check, at, priority: Priority::Recheck });
+            let at = self.at;
+            self.step.requests.push(Request::Probe { check: key.clone(), at, priority: Priority::Recheck });
         }
     }
 

@@ -2,6 +2,7 @@
 //! in a temporary folder (`watchbell::simulation`), and the invariants that hold after every step.
 
 mod backtest;
+mod alarms;
 mod invariants;
 mod pure;
 mod sabotage;

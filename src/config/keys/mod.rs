@@ -225,7 +225,7 @@ pub static INCIDENTS: Scope = Scope::new(
             "[]",
             "Targets such as `tcp:192.0.2.1:443` or `https://example.org/` that tell a fault of the monitor's own network \
              from an outage: while all of them fail, nothing like them (on this machine, in private networks, public) is \
-             called down.",
+             called down. Name servers that fail are told apart only by one that is given by name.",
         )
         .or("[]")
         .also(&["canaries"]),

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    domain::{ServiceId, ServiceStatus, service::Rules},
-    judge::{Priority, Reason, Request, Sight, TargetClass, story::*},
+    domain::{ServiceId, ServiceStatus, outcome::Class, service::Rules},
+    judge::{Input, Priority, Reason, Request, Sight, TargetClass, story::*},
 };
 
 /// `services` on public hosts, and canaries on these hosts.
@@ -13,10 +13,10 @@ fn watched(services: &[&str], canaries: &[&str]) -> Rules {
     for service in &mut rules.services {
         let service = Arc::get_mut(service).unwrap();
         for one in &mut service.checks {
-            let host = if service.id.as_str() == "local" {
-                "127.0.0.1".to_owned()
-            } else {
-                format!("{}.example.org", service.id)
+            let host = match service.id.as_str() {
+                "local" => "127.0.0.1".to_owned(),
+                "fixed" => "198.51.100.7".to_owned(),
+                name => format!("{name}.example.org"),
             };
             *one = check(one.id.as_str(), &host);
         }
@@ -52,6 +52,8 @@ fn a_verdict_needs_a_canary_that_was_asked_after_the_first_failure() {
     story.probe_at(CANARY, UP, at(59));
     assert!(story.told().is_empty(), "that was before");
     story.probe_at(CANARY, UP, at(61));
+    assert!(story.told().is_empty(), "our link may have been cut since");
+    story.probe_at(CANARY, UP, at(71));
     assert_eq!(story.told(), ["72 opened api"]);
     assert_eq!(story.the_incident().started_at, at(60));
 }
@@ -153,4 +155,120 @@ fn a_restart_proves_canaries_anew() {
     story.run_to(300).target(CANARY, DOWN);
     story.restart().target("api", DOWN).run_to(700);
     assert_eq!(story.told(), ["310 opened api"]);
+}
+
+#[test]
+fn a_link_that_is_cut_after_a_lost_packet_is_no_outage_either() {
+    let mut story = Story::with(watched(&["api"], &["192.0.2.1"]));
+    story.run_to(290);
+    story.now = at(298);
+    story.probe_at("api", DOWN, at(288));
+    story.probe_at(CANARY, UP, at(298));
+    // Only now.
+    for start in [303, 308] {
+        story.now = at(start);
+        story.probe_at("api", DOWN, at(start));
+    }
+    assert!(story.told().is_empty(), "the canary was up before two of the three");
+    story.target("api", DOWN).target(CANARY, DOWN).run_to(600);
+    assert!(story.told().is_empty());
+    assert_eq!(story.status("api"), Some(ServiceStatus::Unknown));
+}
+
+#[test]
+fn what_failed_while_no_canary_answered_must_fail_anew() {
+    let mut story = Story::with(watched(&["api"], &["192.0.2.1"]));
+    story.run_to(290);
+    for start in [300, 305, 310] {
+        story.now = at(start);
+        story.probe_at("api", DOWN, at(start));
+    }
+    // It hangs, once; then the link is there again.
+    story.now = at(311);
+    story.probe_at(CANARY, DOWN, at(300));
+    story.now = at(312);
+    story.probe_at(CANARY, UP, at(312));
+    assert!(story.told().is_empty() && sights(&story).is_empty());
+    story.run_to(600);
+    assert!(story.told().is_empty());
+    assert_eq!(story.spans("api"), ["0 operational"]);
+}
+
+#[test]
+fn name_servers_that_fail_are_no_outage_and_what_needs_none_is_judged_all_the_same() {
+    let mut story = Story::with(watched(&["api", "web", "fixed"], &["192.0.2.1", "canary.example.net"]));
+    story.run_to(300);
+    for name in ["api", "web", SECOND] {
+        story.target(name, DOWN).fails_as(name, Class::Dns);
+    }
+    story.target("fixed", DOWN).run_to(1200);
+    assert_eq!(story.told(), ["310 opened fixed"]);
+    assert_eq!(story.spans("api"), ["0 operational", "300 unknown"]);
+    assert_eq!(sights(&story), [&Sight::Lost { class: TargetClass::ByName, since: at(300) }]);
+    for name in ["api", "web", SECOND] {
+        story.target(name, UP);
+    }
+    story.run_to(1230);
+    assert_eq!(sights(&story)[1], &Sight::Regained { class: TargetClass::ByName, since: at(300) });
+    for name in ["api", "web"] {
+        assert_eq!(
+            story.status(name),
+            Some(ServiceStatus::Operational),
+            "probed anew at once: {:?}",
+            story.spans(name)
+        );
+    }
+    assert_eq!(story.told().len(), 1);
+}
+
+#[test]
+fn a_resolver_that_fails_for_a_minute_is_told_to_operators_alone() {
+    let names: Vec<String> = (0..100).map(|n| format!("s{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut story = Story::with(watched(&names, &["192.0.2.1", "canary.example.net"]));
+    story.run_to(290);
+    for name in names.iter().chain([&SECOND]) {
+        story.target(name, DOWN).fails_as(name, Class::Dns);
+    }
+    story.run_to(350);
+    for name in names.iter().chain([&SECOND]) {
+        story.target(name, UP);
+    }
+    story.run_to(900);
+    assert!(story.told().is_empty() && story.incidents.is_empty(), "{:?}", story.told());
+    assert_eq!(sights(&story).len(), 2, "lost, and regained");
+    for name in &names {
+        let spans = story.spans(name);
+        assert!(spans.last().is_some_and(|last| last.ends_with("operational")), "{spans:?}");
+        assert!(spans.iter().all(|span| span.ends_with("operational") || span.ends_with("unknown")), "{spans:?}");
+    }
+}
+
+#[test]
+fn a_name_that_is_not_found_while_others_are_is_an_outage() {
+    let mut story = Story::with(watched(&["api", "web"], &["192.0.2.1", "canary.example.net"]));
+    story.run_to(300).target("api", DOWN).fails_as("api", Class::Dns).run_to(900).target("api", UP).run_to(1200);
+    assert_eq!(story.told(), ["310 opened api", "905 resolved api"]);
+}
+
+#[test]
+fn a_canary_by_name_whose_server_is_down_shows_that_names_are_found() {
+    let mut story = Story::with(watched(&["api"], &["192.0.2.1", "canary.example.net"]));
+    story.run_to(300).target(SECOND, DOWN).target("api", DOWN).fails_as("api", Class::Dns).run_to(900);
+    assert_eq!(story.told(), ["310 opened api"]);
+    assert!(sights(&story).is_empty());
+}
+
+#[test]
+fn once_the_clock_was_set_back_canaries_that_answer_are_believed_all_the_same() {
+    let mut story = Story::with(watched(&["api"], &["192.0.2.1"]));
+    story.run_to(7200);
+    story.now = at(100);
+    story.give(Input::Suspended);
+    for start in [100, 105, 110] {
+        story.now = at(start);
+        story.probe_at("api", DOWN, at(start));
+        story.probe_at(CANARY, UP, at(start));
+    }
+    assert_eq!(story.told(), ["110 opened api"], "and nothing waits for the old clock");
 }
