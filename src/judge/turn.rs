@@ -374,9 +374,12 @@ impl<'a> Turn<'a> {
             state.after = state.after.max(Some(self.at));
         }
         let is_urgent = state.is_pending() || !is_same;
+        // A start or a reload is no reason to look again sooner than the pace of rechecks.
+        let next = state.after.filter(|_| is_same).map(|last| time::plus(last, check.recheck));
+        let paced = next.map(|next| next.clamp(self.at, time::plus(self.at, check.recheck)));
         self.world.touch_check(key);
         if is_urgent {
-            let at = self.at;
+            let at = paced.unwrap_or(self.at);
             self.step.requests.push(Request::Probe { check: key.clone(), at, priority: Priority::Recheck });
         }
     }

@@ -4,6 +4,7 @@ mod blindness;
 mod cascades;
 mod checks;
 mod flapping;
+mod golden;
 mod incidents;
 mod laws;
 mod notes;
