@@ -120,7 +120,6 @@ fn add(total: &mut Report, seed: u64, kills: u64, ended: Ended) {
     total.deliveries += report.deliveries;
     total.mails += mails;
     total.copies += copies;
-    total.told_again += report.told_again;
     total.to_who_left += report.to_who_left;
     total.stalls += report.stalls;
     eprintln!(
@@ -148,7 +147,7 @@ fn summary(total: &Report) -> String {
     };
     let moments: BTreeMap<&str, usize> = total.moments.iter().map(|(moment, count)| (moment.name(), *count)).collect();
     format!(
-        "{} kills\n{}\nof them with\n{}\noutages {}, incidents recorded {}\nmails accepted {}: marked as sent {}, copies {}, told again by one that says more {}, to who left meanwhile {}\npeople {}, stalls of the machine {}\nrounds in which something was wrong: {}",
+        "{} kills\n{}\nof them with\n{}\noutages {}, incidents recorded {}\nmails accepted {}: marked as sent {}, copies {}, to who left meanwhile {}\npeople {}, stalls of the machine {}\nrounds in which something was wrong: {}",
         total.kills,
         list(&moments),
         list(&total.phases),
@@ -157,7 +156,6 @@ fn summary(total: &Report) -> String {
         total.mails,
         total.deliveries,
         total.copies,
-        total.told_again,
         total.to_who_left,
         total.people,
         total.stalls,

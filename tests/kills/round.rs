@@ -55,7 +55,6 @@ pub struct Report {
     pub deliveries: usize,
     pub mails: usize,
     pub copies: usize,
-    pub told_again: usize,
     pub to_who_left: usize,
     pub stalls: usize,
     /// All that is wrong.
@@ -494,7 +493,7 @@ impl Round {
         report.deliveries = record.deliveries.iter().filter(|delivery| delivery.state == "sent").count();
         report.mails = record.mails.len();
         report.copies = audit::copies(&record);
-        (report.told_again, report.to_who_left) = audit::unmarked(&record);
+        report.to_who_left = audit::to_who_left(&record);
         report.stalls = self.truth.stalls;
         record
     }

@@ -23,7 +23,7 @@ fn at_work(record: &Record) -> usize {
     record.incidents.iter().position(|incident| incident.id != BY_HAND).unwrap()
 }
 
-const LIES: [Lie; 24] = [
+const LIES: [Lie; 25] = [
     (
         "the relay loses a mail that it took",
         |_, record| {
@@ -58,6 +58,15 @@ const LIES: [Lie; 24] = [
             record.mails.push(copy);
         },
         "differ",
+    ),
+    (
+        "a mail that was taken is told again by another that says more",
+        |_, record| {
+            let (told, other) = (record.mails[0].id.clone(), record.mails[1].id.clone());
+            let delivery = record.deliveries.iter_mut().find(|delivery| delivery.id == told).unwrap();
+            (delivery.state, delivery.folded_into) = ("folded".into(), Some(other));
+        },
+        "was taken, and is folded",
     ),
     (
         "a kill makes more copies than can be on their way",
