@@ -141,12 +141,14 @@ impl Carrier {
     }
 
     /// As many as ended within a moment after `first`, but not waiting for more than half of all
-    /// that are out: the others keep the sessions busy while these are written down.
+    /// that are out, or that may be out unmarked: the others keep the sessions busy while these are
+    /// written down.
     pub async fn group(&mut self, first: Ended) -> Vec<Ended> {
         let mut group = vec![first];
+        let enough = self.shared.lock().most.saturating_mul(UNMARKED / 2);
         let moment = tokio::time::sleep(MOMENT);
         tokio::pin!(moment);
-        while group.len() < self.out {
+        while group.len() < self.out.min(enough) {
             tokio::select! {
                 biased;
                 Some(ended) = self.ended.recv() => {

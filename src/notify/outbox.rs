@@ -184,6 +184,20 @@ impl Outbox {
     /// If the ledger cannot be used. Nothing is lost: what was learned is written down next time,
     /// and until then nothing more leaves.
     pub fn poll(&mut self, ledger: &mut dyn Ledger, now: Timestamp) -> Result<Vec<Outgoing>, LedgerError> {
+        self.poll_with(ledger, now, &mut || ())
+    }
+
+    /// As [`Outbox::poll`]; `written` is called as soon as all is written down that was learned, before
+    /// messages are composed.
+    ///
+    /// # Errors
+    /// As [`Outbox::poll`].
+    pub fn poll_with(
+        &mut self,
+        ledger: &mut dyn Ledger,
+        now: Timestamp,
+        written: &mut dyn FnMut(),
+    ) -> Result<Vec<Outgoing>, LedgerError> {
         if let Some(before) = self.polled_at.filter(|before| later(now, CLOCK_SLACK) < *before) {
             self.set_back(ledger, before, now)?;
         }
@@ -191,7 +205,7 @@ impl Outbox {
         self.confirm_doubts(ledger, false, now)?;
         let mut is_drained = false;
         for _ in 0..ROUNDS {
-            let free = self.window.size().saturating_sub(self.flights.len());
+            let free = self.window.room(self.flights.len());
             let free = self.rate.allows(self.gate.allows(free, self.flights.len(), now), now);
             if free == 0 {
                 break;
@@ -206,6 +220,7 @@ impl Outbox {
             };
             let lanes = ledger.turn(&self.settled, self.epoch, now, free, &mut decide)?;
             self.settled.clear();
+            written();
             is_drained = lanes == 0;
             if is_drained {
                 break;
@@ -216,6 +231,7 @@ impl Outbox {
             }
         }
         self.flush(ledger, now)?;
+        written();
         if is_drained && self.flights.is_empty() {
             self.confirm_doubts(ledger, true, now)?;
             self.flush(ledger, now)?;
@@ -450,7 +466,7 @@ impl Outbox {
         now: Timestamp,
     ) -> Result<Option<Timestamp>, LedgerError> {
         let doubt = self.doubts.iter().map(|doubt| later(doubt.since, DOUBT)).min();
-        if self.flights.len() >= self.window.size() {
+        if self.window.room(self.flights.len()) == 0 {
             return Ok(doubt);
         }
         let due = if is_drained { ledger.next_due()? } else { Some(now) };

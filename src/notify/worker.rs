@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use tokio::{
-    sync::{Notify, watch},
+    sync::{Notify, OwnedSemaphorePermit, watch},
     task::spawn_blocking,
 };
 use tokio_util::sync::CancellationToken;
@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     carrier::{Cargo, Carrier},
     compose::Composer,
-    ledger::{Ledger, LedgerError},
+    ledger::Ledger,
     operator::{Desk, Notice},
     outbox::Outbox,
     relay::{Outgoing, Relay},
@@ -88,18 +88,21 @@ pub async fn run<L: Ledger + Send + 'static>(
     let mut settings = handles.settings.borrow_and_update().clone();
     let mut carrier = Carrier::new(Arc::clone(&handles.clock), settings.connections);
     // Of what ended since the last word to the ledger.
-    let mut unmarked = Vec::new();
+    let mut unmarked: Vec<OwnedSemaphorePermit> = Vec::new();
     loop {
         let now = handles.clock.wall();
         let polled;
-        (outbox, ledger, polled) = blocking(outbox, ledger, move |outbox, ledger| outbox.poll(ledger, now)).await?;
+        let poll = move |outbox: &mut Outbox, ledger: &mut L| {
+            let polled = outbox.poll_with(ledger, now, &mut || unmarked.clear());
+            (polled, unmarked)
+        };
+        (outbox, ledger, (polled, unmarked)) = blocking(outbox, ledger, poll).await?;
         // Changed meanwhile: what was claimed leaves by the new way already.
         if handles.settings.has_changed().unwrap_or(false) {
             settings = renewed(&mut handles.settings, &mut outbox, &mut carrier);
         }
         let is_able = match polled {
             Ok(messages) => {
-                unmarked.clear();
                 for message in messages {
                     carrier.send(&settings.relay, Cargo::Delivery(message.delivery), message);
                 }
@@ -189,8 +192,8 @@ fn complete(outbox: &mut Outbox, cargo: Cargo, reply: &Reply, now: Timestamp) {
 async fn blocking<L, T>(
     mut outbox: Outbox,
     mut ledger: L,
-    work: impl FnOnce(&mut Outbox, &mut L) -> Result<T, LedgerError> + Send + 'static,
-) -> Result<(Outbox, L, Result<T, LedgerError>), WorkerError>
+    work: impl FnOnce(&mut Outbox, &mut L) -> T + Send + 'static,
+) -> Result<(Outbox, L, T), WorkerError>
 where
     L: Send + 'static,
     T: Send + 'static,
