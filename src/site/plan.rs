@@ -138,19 +138,17 @@ pub struct Planned {
     pub what: What,
 }
 
-/// The files of the site that have to be looked at, but the operator's own, in the order of
-/// publishing.
-#[must_use]
-pub fn plan(snapshot: &Snapshot<'_>, touched: &Touched) -> Vec<Planned> {
-    let mut plan = Plan::new(snapshot);
-    if touched.all {
-        plan.everything();
-    } else {
-        plan.touched(touched);
-    }
-    let mut files = plan.files;
-    files.sort_by_key(|file| file.order);
-    files
+/// The files of the site that have to be looked at, but the operator's own. They are put in place by
+/// their [`Order`], however they come.
+pub fn plan<'a>(snapshot: &'a Snapshot<'a>, touched: &Touched) -> impl Iterator<Item = Planned> + use<'a> {
+    let services = services_key(snapshot);
+    let parts = if touched.all { everything(snapshot) } else { those(snapshot, touched) };
+    // One part after the other: of a large site, the list alone would be large.
+    parts.into_iter().flat_map(move |part| {
+        let mut plan = Plan::new(snapshot);
+        plan.part(part, services);
+        plan.files
+    })
 }
 
 /// Those files of a configured service that state the present.
@@ -159,6 +157,48 @@ pub fn present(snapshot: &Snapshot<'_>, service: &ServiceId) -> Vec<Planned> {
     let mut plan = Plan::new(snapshot);
     plan.service_present(service);
     plan.files
+}
+
+/// Files that are made of the same facts.
+#[derive(Clone, Debug)]
+enum Part<'a> {
+    Asset(&'static str),
+    /// What no fact changes.
+    Common,
+    Service(ServiceId),
+    Incident(&'a Head),
+    Month(Date),
+    /// What shows all services, or all incidents.
+    Whole,
+}
+
+/// Whatever there is.
+fn everything<'a>(snapshot: &'a Snapshot<'a>) -> Vec<Part<'a>> {
+    let Snapshot { context, facts, .. } = *snapshot;
+    let mut parts: Vec<Part<'_>> = context.assets.keys().map(|name| Part::Asset(name)).collect();
+    parts.push(Part::Common);
+    parts.extend(context.rules.services.iter().map(|service| Part::Service(service.id.clone())));
+    let known: BTreeSet<&ServiceId> = facts.heads.services().chain(facts.services.keys()).collect();
+    let retired = known.into_iter().filter(|id| context.service(id).is_none());
+    parts.extend(retired.cloned().map(Part::Service));
+    parts.extend(facts.heads.iter().map(|head| Part::Incident(head)));
+    parts.extend(facts.heads.months().map(|(month, _)| Part::Month(month)));
+    parts.push(Part::Whole);
+    parts
+}
+
+/// Only what some facts concern.
+fn those<'a>(snapshot: &'a Snapshot<'a>, touched: &Touched) -> Vec<Part<'a>> {
+    let facts = snapshot.facts;
+    let mut parts: Vec<Part<'_>> = touched.services.iter().cloned().map(Part::Service).collect();
+    // What is open says when anything on the site last changed.
+    let open = facts.heads.open().filter(|_| touched.whole);
+    let incidents: BTreeSet<&IncidentId> = touched.incidents.iter().chain(open).collect();
+    let heads = incidents.into_iter().filter_map(|id| facts.heads.get(id));
+    parts.extend(heads.map(|head| Part::Incident(head)));
+    parts.extend(touched.months.iter().copied().map(Part::Month));
+    parts.extend(touched.whole.then_some(Part::Whole));
+    parts
 }
 
 struct Plan<'a> {
@@ -171,49 +211,17 @@ impl<'a> Plan<'a> {
         Self { files: Vec::new(), snapshot }
     }
 
-    /// Whatever there is.
-    fn everything(&mut self) {
-        let Snapshot { context, facts, .. } = *self.snapshot;
-        for name in context.assets.keys() {
-            let path = context.asset(name).to_owned();
-            self.add(path, Order::Asset, Key::default(), What::Asset(name));
-        }
-        self.common();
-        for service in &context.rules.services {
-            self.service(&service.id);
-        }
-        let known: BTreeSet<&ServiceId> = facts.heads.services().chain(facts.services.keys()).collect();
-        for id in known.into_iter().filter(|id| context.service(id).is_none()) {
-            self.retired(id);
-        }
-        let services = services_key(self.snapshot);
-        for head in facts.heads.iter() {
-            self.incident(head, services);
-        }
-        for (month, _) in facts.heads.months() {
-            self.month(month);
-        }
-        self.whole(services);
-    }
-
-    /// Only what some facts concern.
-    fn touched(&mut self, touched: &Touched) {
-        let Snapshot { context, facts, .. } = *self.snapshot;
-        for id in &touched.services {
-            if context.service(id).is_some() { self.service(id) } else { self.retired(id) }
-        }
-        let services = services_key(self.snapshot);
-        // What is open says when anything on the site last changed.
-        let open = facts.heads.open().filter(|_| touched.whole);
-        let incidents: BTreeSet<&IncidentId> = touched.incidents.iter().chain(open).collect();
-        for head in incidents.into_iter().filter_map(|id| facts.heads.get(id)) {
-            self.incident(head, services);
-        }
-        for month in &touched.months {
-            self.month(*month);
-        }
-        if touched.whole {
-            self.whole(services);
+    /// `services` is the key of what is known of all services.
+    fn part(&mut self, part: Part<'_>, services: Key) {
+        let context = self.snapshot.context;
+        match part {
+            Part::Asset(name) => self.add(context.asset(name), Order::Asset, Key::default(), What::Asset(name)),
+            Part::Common => self.common(),
+            Part::Service(id) if context.service(&id).is_some() => self.service(&id),
+            Part::Service(id) => self.retired(&id),
+            Part::Incident(head) => self.incident(head, services),
+            Part::Month(month) => self.month(month),
+            Part::Whole => self.whole(services),
         }
     }
 

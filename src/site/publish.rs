@@ -13,7 +13,10 @@ use std::{
 
 use crate::fsio::{self, TEMPORARY};
 
-use super::manifest::{self, Entry, Manifest};
+use super::{
+    manifest::{self, Entry, Manifest},
+    plan::Order,
+};
 
 /// How many files are written and synced at once: a sync waits for the disk, not for us.
 const WRITERS: usize = 8;
@@ -39,14 +42,14 @@ fn failed(path: &Path, doing: &'static str) -> impl FnOnce(io::Error) -> WriteEr
     move |source| WriteError { path, doing, source }
 }
 
-/// One pass: files are added, then all are put in place in the order of adding.
+/// One pass: files are added, then all are put in place, by their [`Order`].
 #[derive(Debug)]
 pub struct Pass<'a> {
     output: &'a Path,
     /// Rendered, not yet staged.
     waiting: Vec<(String, Vec<u8>)>,
-    /// Staged, in order.
-    staged: Vec<(String, Entry)>,
+    /// Staged.
+    staged: Vec<(Order, String, Entry)>,
     /// How many of them are in their place.
     placed: usize,
     /// Whether some are not on the disk yet.
@@ -77,8 +80,8 @@ impl<'a> Pass<'a> {
     ///
     /// # Errors
     /// If this file or one before it cannot be written.
-    pub fn add(&mut self, path: &str, entry: Entry, bytes: Vec<u8>) -> Result<(), WriteError> {
-        self.staged.push((path.to_owned(), entry));
+    pub fn add(&mut self, path: &str, order: Order, entry: Entry, bytes: Vec<u8>) -> Result<(), WriteError> {
+        self.staged.push((order, path.to_owned(), entry));
         self.waiting.push((path.to_owned(), bytes));
         if self.waiting.len() >= BATCH { self.flush() } else { Ok(()) }
     }
@@ -111,8 +114,11 @@ impl<'a> Pass<'a> {
         if self.unsynced {
             sync_all()?;
         }
-        manifest.begin(output, self.staged.iter().map(|(path, _)| path.as_str())).map_err(failed(output, "begun"))?;
-        for (path, _) in &self.staged {
+        self.staged.sort_by_key(|(order, ..)| *order);
+        manifest
+            .begin(output, self.staged.iter().map(|(_, path, _)| path.as_str()))
+            .map_err(failed(output, "begun"))?;
+        for (_, path, _) in &self.staged {
             fsio::put_in_place(&output.join(path)).map_err(failed(output, "brought up to date"))?;
             self.placed += 1;
         }
@@ -120,13 +126,13 @@ impl<'a> Pass<'a> {
             sync_all()?;
         } else {
             // Folders that did not exist are made durable through the ones that hold them.
-            let targets = self.staged.iter().map(|(path, _)| Path::new(path));
+            let targets = self.staged.iter().map(|(_, path, _)| Path::new(path));
             let folders: BTreeSet<&Path> = targets.flat_map(|path| path.ancestors().skip(1)).collect();
             let folders: Vec<PathBuf> = folders.into_iter().map(|folder| output.join(folder)).collect();
             in_parallel(&folders, |folder| fsio::sync_folder(folder).map_err(failed(folder, "synced")))?;
         }
         let written = self.staged.len();
-        for (path, entry) in std::mem::take(&mut self.staged) {
+        for (_, path, entry) in std::mem::take(&mut self.staged) {
             manifest.put(path, entry);
         }
         Ok(written)
@@ -135,7 +141,7 @@ impl<'a> Pass<'a> {
 
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
-        for (path, _) in self.staged.iter().skip(self.placed) {
+        for (_, path, _) in self.staged.iter().skip(self.placed) {
             fsio::unstage(&self.output.join(path));
         }
     }
@@ -243,9 +249,9 @@ mod tests {
         fsio::write(&output.path().join("a"), b"old").unwrap();
         let mut pass = Pass::new(output.path());
         for n in 0..700 {
-            pass.add(&format!("x/{n}"), Entry::default(), vec![b'x'; n]).unwrap();
+            pass.add(&format!("x/{n}"), Order::Page, Entry::default(), vec![b'x'; n]).unwrap();
         }
-        pass.add("a", Entry::default(), b"new".to_vec()).unwrap();
+        pass.add("a", Order::Page, Entry::default(), b"new".to_vec()).unwrap();
         assert_eq!(fs::read(output.path().join("a")).unwrap(), b"old");
         assert!(!output.path().join("x/3").exists());
         assert_eq!(pass.commit(&mut Manifest::default()).unwrap(), 701);
@@ -255,11 +261,26 @@ mod tests {
     }
 
     #[test]
+    fn files_are_put_in_place_by_their_order_however_they_come() {
+        let output = tempfile::tempdir().unwrap();
+        let mut pass = Pass::new(output.path());
+        let came = [("a.json", Order::Json), ("b", Order::Page), ("index.html", Order::Index), ("c", Order::Page)];
+        for (path, order) in came {
+            pass.add(path, order, Entry::default(), vec![]).unwrap();
+        }
+        // A folder in the way: there it ends.
+        fs::create_dir(output.path().join("index.html")).unwrap();
+        pass.commit(&mut Manifest::default()).unwrap_err();
+        let there = |path: &str| output.path().join(path).is_file();
+        assert_eq!(["b", "c", "a.json"].map(there), [true, true, false]);
+    }
+
+    #[test]
     fn a_pass_that_is_given_up_leaves_nothing() {
         let output = tempfile::tempdir().unwrap();
         let mut pass = Pass::new(output.path());
         for n in 0..100 {
-            pass.add(&format!("{n}"), Entry::default(), vec![]).unwrap();
+            pass.add(&format!("{n}"), Order::Page, Entry::default(), vec![]).unwrap();
         }
         drop(pass);
         assert!(files(output.path()).unwrap().is_empty());
@@ -270,8 +291,8 @@ mod tests {
         let output = tempfile::tempdir().unwrap();
         fsio::write(&output.path().join("a"), b"a file, no folder").unwrap();
         let mut pass = Pass::new(output.path());
-        pass.add("b", Entry::default(), b"new".to_vec()).unwrap();
-        pass.add("a/b", Entry::default(), b"new".to_vec()).unwrap();
+        pass.add("b", Order::Page, Entry::default(), b"new".to_vec()).unwrap();
+        pass.add("a/b", Order::Page, Entry::default(), b"new".to_vec()).unwrap();
         let error = pass.commit(&mut Manifest::default()).unwrap_err().to_string();
         assert!(error.contains("a/b could not be written"), "{error}");
         assert!(!output.path().join("b").exists());

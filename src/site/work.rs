@@ -15,7 +15,7 @@ use super::{
     facts::Touched,
     key::{Key, content_hash},
     manifest::{Entry, Manifest},
-    plan::{self, Planned, What},
+    plan::{self, Order, Planned, What},
     publish::{self, Pass, WriteError},
     publisher::{Published, SiteError},
     render::{Rendered, Renderer},
@@ -136,7 +136,7 @@ impl<'a> Work<'a> {
                     Ok(bytes) => Ok(Some(Rendered::from(bytes))),
                     Err(source) => Err(WriteError { path: file.clone(), doing: "read", source }.into()),
                 };
-                self.one(&path, (key, None), Renewal::Now, None, make)?;
+                self.one((&path, Order::Asset), (key, None), Renewal::Now, None, make)?;
                 planned.insert(Key::of(&path).0);
             }
         }
@@ -190,14 +190,14 @@ impl<'a> Work<'a> {
         let is_service = matches!(&file.what, What::Service(_) | What::Badge(Some(_), _));
         let renewal = if is_service { renewal } else { Renewal::Now };
         let make = || Renderer::new(snapshot).render(&file.what, &file.path);
-        self.one(&file.path, (key, file.slot), renewal, Some(&file.what), make)
+        self.one((&file.path, file.order), (key, file.slot), renewal, Some(&file.what), make)
     }
 
     /// Renders one file if its inputs changed, stages it if its bytes did. Whether there is such a
     /// file at all.
     fn one(
         &mut self,
-        path: &str,
+        (path, order): (&str, Order),
         (key, slot): (Key, Option<i64>),
         renewal: Renewal,
         what: Option<&What>,
@@ -227,7 +227,7 @@ impl<'a> Work<'a> {
         if is_right {
             self.site.manifest.put(path.to_owned(), fresh);
         } else {
-            self.pass.add(path, fresh, bytes)?;
+            self.pass.add(path, order, fresh, bytes)?;
         }
         Ok(true)
     }

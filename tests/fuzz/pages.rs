@@ -111,7 +111,7 @@ fn rendered(scene: &Scene) -> Vec<(String, String)> {
     assert!(touched.all);
     let snapshot = Snapshot::new(&context, &facts, &memory, scene, now);
     let renderer = Renderer::new(&snapshot);
-    let files = plan::plan(&snapshot, &touched).into_iter().filter(|file| !matches!(file.what, plan::What::Asset(_)));
+    let files = plan::plan(&snapshot, &touched).filter(|file| !matches!(file.what, plan::What::Asset(_)));
     let files = files.filter_map(|file| Some((file.path.clone(), renderer.render(&file.what, &file.path).unwrap()?)));
     files.map(|(path, file)| (path, String::from_utf8(file.bytes).unwrap())).collect()
 }

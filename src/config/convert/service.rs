@@ -119,6 +119,7 @@ fn service(fields: &Fields, groups: &[Group], around: &Surroundings<'_>, reader:
     for table in fields.tables("check") {
         checks.extend(check::check(table, around, &mut taken, reader));
     }
+    checks.shrink_to_fit(); // most services have one, and a vector that grew to one has room for four
     let objective = fields.get::<f64>("objective").and_then(|percent| objective(percent, fields, reader));
     let ids = |key: &str| {
         fields.list::<String>(key).into_iter().filter_map(|(id, _)| ServiceId::new(&id).ok()).collect::<Vec<_>>()
