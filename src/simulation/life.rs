@@ -25,7 +25,7 @@ use crate::{
         health::Health,
         judging::{self, Watch},
         noting::{self, NoteReader},
-        publishing::{self, Bench},
+        publishing::{self, Bench, PublishingError},
         reloading::{Reloaded, Reloader},
         writing::{self, Writer},
     },
@@ -34,6 +34,7 @@ use crate::{
     notes::Mark,
     notify::{compose::Composer, ledger::Ledger, operator::Desk, outbox::Outbox, worker},
     schedule::Schedule,
+    site::Published,
     store::{Commit, Store},
     web::Metrics,
 };
@@ -48,8 +49,13 @@ const POST_POLL: Duration = Duration::from_secs(5);
 const SITE_POLL: Duration = Duration::from_secs(30);
 /// A note that is wrong is read again after so long.
 const NOTES_RETRY: Duration = Duration::from_secs(20);
+/// Between two steps of a renewal of pages.
+const STEP: Duration = Duration::from_millis(10);
 /// How often the last commit is tried.
 const LAST_TRIES: u32 = 3;
+
+/// Publishes, as of the time that it asks for.
+type Publish = fn(&mut Bench, &mut dyn FnMut() -> Timestamp) -> Result<Published, PublishingError>;
 
 /// What the daemon lives in, and what outlives it.
 pub(super) struct Outside {
@@ -378,6 +384,10 @@ impl Life {
 
     /// Publishes if it is time for that; whether the process lives on.
     fn publish(&mut self, outside: &mut Outside) -> bool {
+        self.publish_by(outside, |bench, now| bench.advance(now))
+    }
+
+    fn publish_by(&mut self, outside: &mut Outside, act: Publish) -> bool {
         let (now, wall) = (outside.time.moment(), outside.time.wall());
         if self.publish_at.is_none_or(|at| at > now) {
             return true;
@@ -386,16 +396,23 @@ impl Life {
             return false;
         }
         let allowed = outside.faults.of_site(&self.config.site.output);
-        let result = allowed.and_then(|()| self.bench.publish(|| wall));
+        let result = allowed.and_then(|()| act(&mut self.bench, &mut || wall));
         if !outside.faults.lives(Port::Publish, Side::After) {
             return false;
         }
-        let (is_done, why) = match &result {
-            Ok(_) => (true, Happened::Published),
-            Err(error) => (false, Happened::NotPublished(error.to_string())),
-        };
-        outside.happened.push(why);
+        let is_behind = result.as_ref().is_ok_and(|published| published.left > 0);
+        let is_done = result.is_ok();
+        match &result {
+            Ok(_) if is_behind && self.renews => outside.happened.push(Happened::NewsPublished),
+            Ok(_) => outside.happened.push(Happened::Published),
+            Err(error) => outside.happened.push(Happened::NotPublished(error.to_string())),
+        }
         let rest = self.bench.learn(result, wall);
+        if is_behind && self.renews {
+            // Whatever is committed meanwhile goes first.
+            self.publish_at = Some(now.saturating_add(STEP));
+            return true;
+        }
         self.site_rests_until = now.saturating_add(publishing::PAUSE);
         // Looks at which nothing can have changed are left out.
         let renewal = self.bench.renew_at().filter(|_| is_done && self.renews).map(|at| outside.time.moment_of(at));
@@ -404,10 +421,10 @@ impl Life {
         true
     }
 
-    /// Brings the site up to date now.
+    /// Brings the site up to date now, pages that only state a newer present included.
     pub fn publish_now(&mut self, outside: &mut Outside) {
         self.publish_at = Some(outside.time.moment());
-        self.publish(outside);
+        self.publish_by(outside, |bench, now| bench.publish(now));
     }
 
     /// A config was read again, by SIGHUP or because its file changed.
@@ -457,7 +474,8 @@ impl Life {
             }
             break;
         }
-        self.publish_now(outside);
+        self.publish_at = Some(outside.time.moment());
+        self.publish(outside);
         if let Some(mut post) = self.post {
             post.end_all(outside);
         }

@@ -227,6 +227,10 @@ impl Invariants {
         if happened.iter().any(|it| is_mail(it) || is_news(it)) {
             self.sent_is_taken(simulation)?;
         }
+        if happened.contains(&Happened::NewsPublished) {
+            self.committed_at = None;
+            self.read_feed(&simulation.config().site.output)?;
+        }
         if happened.contains(&Happened::Published) {
             self.committed_at = None;
             self.published += 1;
