@@ -25,5 +25,6 @@ mod mail;
 mod probes;
 mod sim;
 mod site;
+mod stories;
 mod support;
 mod web;

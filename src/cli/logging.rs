@@ -6,11 +6,13 @@ use tracing_subscriber::{EnvFilter, fmt};
 
 use super::{Color, Global, LogFormat};
 
-/// Starts the log as the options say; `RUST_LOG` refines it.
-pub fn init(global: &Global) {
+/// Starts the log as the options say; `RUST_LOG` refines it. What a rehearsed daemon has to say, at
+/// times that are none, is told otherwise: only who asks for it hears it here.
+pub fn init(global: &Global, is_rehearsal: bool) {
     // Of others only what is broken: what a library finds worth saying may name a target. And whoever
     // asks for a connection says why it failed, once; the verifier would say it each time.
     let level = match (global.quiet, global.verbose) {
+        (_, 0) if is_rehearsal => "off",
         (true, _) => "error,rustls_platform_verifier=off,watchbell=warn",
         (false, 0) => "error,rustls_platform_verifier=off,watchbell=info",
         (false, 1) => "watchbell=debug,info",

@@ -24,6 +24,7 @@ mod output;
 mod probe;
 mod run;
 mod schema;
+mod simulate;
 mod store;
 mod subscriber;
 
@@ -90,6 +91,8 @@ enum Command {
     Build,
     /// Replay recorded results through the (edited) rules, beside what happened
     Backtest(backtest::Arguments),
+    /// Rehearse an outage in simulated time; leaves a site and the mails to look at
+    Simulate(simulate::Simulate),
     /// Look at incidents
     #[command(subcommand)]
     Incident(incident::Incident),
@@ -139,7 +142,7 @@ type Outcome = Result<(), Failure>;
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let global = &cli.global;
-    logging::init(global);
+    logging::init(global, matches!(cli.command, Command::Simulate(_)));
     let outcome = match cli.command {
         Command::Demo(args) => demo::demo(global, &args),
         Command::Init(args) => init::init(global, &args),
@@ -149,6 +152,7 @@ pub fn main() -> ExitCode {
         Command::Probe(args) => probe::probe(global, &args),
         Command::Build => build::build(global),
         Command::Backtest(args) => backtest::backtest(global, &args),
+        Command::Simulate(args) => simulate::simulate(global, &args),
         Command::Incident(args) => incident::incident(global, &args),
         Command::Subscriber(args) => subscriber::subscriber(global, &args),
         Command::Store(args) => store::store(global, &args),

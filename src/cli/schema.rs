@@ -1,9 +1,9 @@
-//! `watchbell schema config|incident`.
+//! `watchbell schema config|incident|story`.
 
 use clap::{Args, ValueEnum};
 
 use super::{Outcome, output};
-use crate::{config, notes};
+use crate::{config, notes, simulation::story};
 
 /// Arguments.
 #[derive(Debug, Args)]
@@ -18,12 +18,15 @@ enum File {
     Config,
     /// notes/incidents/*.toml
     Incident,
+    /// A story for `watchbell simulate`
+    Story,
 }
 
 pub fn schema(args: &Schema) -> Outcome {
     let schema = match args.file {
         File::Config => config::schema(),
         File::Incident => notes::incident_schema(),
+        File::Story => story::schema(),
     };
     output::print_json(&schema)?;
     Ok(())

@@ -18,8 +18,10 @@ mod dice;
 mod faults;
 mod life;
 pub mod network;
+pub mod rehearsal;
 pub mod relay;
 mod script;
+pub mod story;
 mod time;
 
 use std::{collections::BTreeMap, fs, io, path::Path, sync::Arc, time::Duration};
@@ -107,6 +109,8 @@ pub enum Happened {
     },
     /// Something was written down that people could see.
     Committed,
+    /// What was committed is on the site; pages that only state a newer present follow.
+    NewsPublished,
     /// The site was brought up to date.
     Published,
     /// It could not be.
@@ -196,6 +200,13 @@ impl Simulation {
     /// crash then loses more samples than it would.
     pub fn pass_coarsely(&mut self) {
         self.slot = Duration::from_secs(1);
+        self.write_seldom();
+    }
+
+    /// Lets samples be written every half minute, and pages be made when something changes, but not
+    /// renewed; everything else happens to the millisecond. A crash then loses more samples than it
+    /// would.
+    pub fn write_seldom(&mut self) {
         self.gather = Some(SignedDuration::from_secs(30));
     }
 

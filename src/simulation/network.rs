@@ -101,6 +101,9 @@ impl Network {
         let (cause, latency) = match *self.script(key).at(moment) {
             Behaviour::Up(latency) if latency >= check.timeout => (Some(too_late(check)), check.timeout),
             Behaviour::Up(latency) => (slow_by(check, latency), latency),
+            Behaviour::Fails(Cause { class: Class::ConnectTimeout, .. }) => {
+                (Some(Cause { class: Class::ConnectTimeout, ..too_late(check) }), check.timeout)
+            }
             Behaviour::Fails(cause) => (Some(cause), USUAL),
             Behaviour::Hangs => (Some(too_late(check)), check.timeout),
             Behaviour::OursFails => (Some(Class::Local.into()), Duration::from_millis(1)),

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
 
 use super::Script;
@@ -118,8 +119,29 @@ impl Mail {
     /// What it is about.
     #[must_use]
     pub fn subject(&self) -> String {
-        self.header("Subject")
+        plain(&self.header("Subject"))
     }
+}
+
+/// A header's text without the form in which other letters than those of ASCII travel (RFC 2047),
+/// as far as it is ours: UTF-8 in base64.
+fn plain(header: &str) -> String {
+    let mut text = String::new();
+    let mut was_encoded = false;
+    for word in header.split(' ') {
+        let encoded = word
+            .strip_prefix("=?utf-8?b?")
+            .and_then(|rest| STANDARD.decode(rest.strip_suffix("?=")?).ok())
+            .and_then(|bytes| String::from_utf8(bytes).ok());
+        // Between two encoded words the space is only there to part them.
+        let is_parted = was_encoded && encoded.is_some();
+        if !text.is_empty() && !is_parted {
+            text.push(' ');
+        }
+        was_encoded = encoded.is_some();
+        text.push_str(encoded.as_deref().unwrap_or(word));
+    }
+    text
 }
 
 /// A message on its way.
@@ -189,5 +211,17 @@ impl ScriptedRelay {
             is_answered,
             bytes: Arc::clone(&message.bytes),
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subjects_read_as_people_read_them() {
+        assert_eq!(plain("[Example] Outage: API"), "[Example] Outage: API");
+        assert_eq!(plain("=?utf-8?b?W8OcYl0=?= Outage: =?utf-8?b?w5w=?= =?utf-8?b?YmVy?="), "[Üb] Outage: Über");
+        assert_eq!(plain("=?utf-8?b?***?="), "=?utf-8?b?***?=");
     }
 }

@@ -196,3 +196,40 @@ fn other_rules_are_tried_on_what_was_recorded_while_the_daemon_runs() {
     assert!(said(&late).contains("the last result"), "{}", said(&late));
     assert!(daemon.terminate().0.success());
 }
+
+#[test]
+fn an_outage_is_rehearsed_in_seconds_and_leaves_nothing_but_its_folder() {
+    let folder = folder();
+    let folder = folder.path();
+    // Names that nobody has: nothing of them is ever asked.
+    write_config(folder, free_address(), "", &[("api", "tcp = \"api.invalid:1\"".to_owned())]);
+    let story = "starts = 2026-11-21T10:00:00Z\nlasts = \"1h\"\n[[happens]]\nafter = \"5m\"\nservices = [\"api\"]\nare = \"down\"\nlasts = \"10m\"\n";
+    fs::write(folder.join("story.toml"), story).unwrap();
+    let told = ok(folder, &["simulate", "story.toml", "--output", "out"]);
+    for part in
+        ["api: down (timeout), for 10m", "Outage: Api", "Resolved: Api", "2026-11-21-api", "out/site/index.html"]
+    {
+        assert!(told.contains(part), "{part}\n{told}");
+    }
+    let page = fs::read_to_string(folder.join("out/site/index.html")).unwrap();
+    assert!(page.contains("All services are operational"), "{page}");
+    assert_eq!(fs::read_dir(folder.join("out/mails")).unwrap().count(), 2);
+    let mut left: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["out", "story.toml", "watchbell.toml"]);
+    let again = watchbell(folder, &["simulate", "story.toml", "--output", "out"]);
+    assert_eq!(again.status.code(), Some(2));
+    assert!(said(&again).contains("not empty"), "{}", said(&again));
+    let shown = json(folder, &["simulate", "story.toml", "--output", "again", "--json"]);
+    assert_eq!(shown["incidents"][0]["id"], "2026-11-21-api");
+    assert!(shown["lines"].as_array().unwrap().iter().any(|line| line["kind"] == "decision"));
+
+    fs::write(folder.join("story.toml"), story.replace("are =", "aer =").replace("[\"api\"]", "[\"apo\"]")).unwrap();
+    let wrong = watchbell(folder, &["simulate", "story.toml"]);
+    assert_eq!(wrong.status.code(), Some(2));
+    for part in ["story.toml:6:1: unknown key `aer`", "did you mean `are`?"] {
+        assert!(said(&wrong).contains(part), "{part}\n{}", said(&wrong));
+    }
+    assert_eq!(watchbell(folder, &["simulate", "nowhere.toml"]).status.code(), Some(2));
+    assert!(json(folder, &["schema", "story"])["properties"]["happens"].is_object());
+}

@@ -12,7 +12,8 @@ use crate::domain::{
     text::LocalText,
 };
 
-use super::catalog::{Catalog, CatalogError};
+use super::catalog::Catalog;
+pub use super::catalog::CatalogError;
 
 pub mod incident;
 pub mod sentence;
