@@ -151,6 +151,24 @@ fn an_incident_taken_off_the_site_leaves_nothing_but_that_fact() {
 }
 
 #[test]
+fn what_was_said_of_an_incident_stays_when_that_becomes_part_of_another() {
+    let mut world = fixture::hypervisor();
+    let before = ids(&world.updates(None));
+    let merged = crash(&mut world);
+    merged.withdrawn = true;
+    let gone = merged.id.clone();
+    assert!(ids(&world.updates(None)).len() < before.len());
+    let other = world.incidents.values_mut().find(|incident| incident.id != gone).unwrap();
+    other.aliases.push(gone.clone());
+    let other = other.id.clone();
+    assert_eq!(ids(&world.updates(None)), before);
+    // The other is taken off the site, and with it what it was made of.
+    world.incidents.get_mut(&other).unwrap().withdrawn = true;
+    let left = world.updates(None);
+    assert!(left.entries.iter().all(|entry| !entry.url.contains(gone.as_str())));
+}
+
+#[test]
 fn a_removed_update_is_gone_from_every_feed() {
     let mut world = fixture::hypervisor();
     let before = world.updates(None).entries.len();

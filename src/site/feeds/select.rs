@@ -3,7 +3,7 @@
 //! Nothing here depends on the present beyond what is sealed by now: while nothing happens, the
 //! same entries stand.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -35,9 +35,12 @@ pub fn next_shown_at(events: &[Event], now: Timestamp) -> Option<Timestamp> {
 }
 
 /// Those of `events` that stand in a feed, newest first. Of an incident that was taken off the site
-/// only that fact is left, and an update that was removed from its note is gone.
+/// only that fact is left, and an update that was removed from its note is gone. What was said of
+/// one that became part of another remains, as long as the other does.
 #[must_use]
 pub fn events<'a>(events: &'a [Event], incidents: &BTreeMap<IncidentId, Incident>, now: Timestamp) -> Vec<&'a Event> {
+    let on_site = incidents.values().filter(|incident| !incident.withdrawn);
+    let led: BTreeSet<&IncidentId> = on_site.flat_map(|incident| &incident.aliases).collect();
     let stands = |event: &&Event| {
         let Some(incident) = incidents.get(&event.incident) else { return is_shown(event, now) };
         let update_is_gone = event.kind == EventKind::Updated
@@ -45,7 +48,8 @@ pub fn events<'a>(events: &'a [Event], incidents: &BTreeMap<IncidentId, Incident
                 .update
                 .as_ref()
                 .is_some_and(|told| incident.updates.iter().any(|update| update.id == told.id && update.withdrawn));
-        is_shown(event, now) && !update_is_gone && (incident.withdrawn == (event.kind == EventKind::Withdrawn))
+        let is_off = incident.withdrawn && !led.contains(&incident.id);
+        is_shown(event, now) && !update_is_gone && (is_off == (event.kind == EventKind::Withdrawn))
     };
     newest(events.iter().filter(stands).collect(), |event| event.recorded_at)
 }
