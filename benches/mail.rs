@@ -244,7 +244,9 @@ impl Office {
         };
         let mut commit = Commit::new(now);
         commit.steps.push(Step { incidents: vec![incident], events: vec![event], ..Step::default() });
-        Ok(self.store.commit(&commit)?)
+        self.store.commit(&commit)?;
+        while self.store.fan_out(now)?.next_at.is_some() {}
+        Ok(())
     }
 
     fn ledger(&self, now: Timestamp) -> Fallible<StoreLedger> {

@@ -132,6 +132,37 @@ pub fn create(target: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     result
 }
 
+/// Removes what processes that were killed left in `folder` as they [`create`]d files there; how many.
+/// To be called before this process creates any: what bears its number is of another one before it.
+///
+/// # Errors
+/// As the file system says; a folder that is not there has nothing in it.
+pub fn remove_left(folder: &Path) -> io::Result<usize> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        entries => entries?,
+    };
+    let mut removed = 0;
+    for entry in entries {
+        let entry = entry?;
+        let is_left = maker(&entry.file_name().to_string_lossy())
+            .is_some_and(|id| id == std::process::id() || !Path::new("/proc").join(id.to_string()).exists());
+        if is_left && entry.file_type()?.is_file() {
+            fs::remove_file(entry.path())?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
+}
+
+/// The process that made a file of that name on the way to another, if that is what it is.
+fn maker(name: &str) -> Option<u32> {
+    let (target, maker) = name.strip_prefix('.')?.strip_suffix(TEMPORARY)?.rsplit_once('.')?;
+    let (process, number) = maker.split_once('-')?;
+    number.parse::<u32>().ok().filter(|_| !target.is_empty())?;
+    process.parse().ok()
+}
+
 /// Gives a finished file, made beside `target`, its name; nothing may have that name yet. The
 /// content must be on the disk already.
 ///
@@ -301,6 +332,31 @@ mod tests {
         create(&path, b"one", 0o600).unwrap();
         assert_eq!(create(&path, b"two", 0o600).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(fs::read(&path).unwrap(), b"one");
+    }
+
+    #[test]
+    fn what_dead_processes_left_is_removed_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let put = |name: &str| write(&folder.path().join(name), b"x").unwrap();
+        // No process has that number: it is above the largest one.
+        let dead = [".a.toml.4194305-0.wb-tmp".to_owned(), format!(".a.toml.{}-7.wb-tmp", std::process::id())];
+        let kept = [
+            ".a.toml.1-0.wb-tmp",
+            ".a.toml.wb-tmp",
+            ".4194305-0.wb-tmp",
+            "a.toml.4194305-0.wb-tmp",
+            ".a.toml.4194305.wb-tmp",
+            ".a.toml.4194305-0.swp",
+            "b.toml",
+        ];
+        for name in dead.iter().map(String::as_str).chain(kept) {
+            put(name);
+        }
+        fs::create_dir(folder.path().join(".b.4194305-0.wb-tmp")).unwrap();
+        assert_eq!(remove_left(folder.path()).unwrap(), 2);
+        assert!(kept.iter().all(|name| folder.path().join(name).exists()));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), kept.len() + 1);
+        assert_eq!(remove_left(&folder.path().join("none")).unwrap(), 0);
     }
 
     #[test]

@@ -29,7 +29,7 @@ use crate::{
     domain::incident::{Incident, Origin},
     fsio,
     judge::World,
-    notes::Mark,
+    notes::{self, Mark},
     notify::operator::Desk,
     probe::{Prober, bounds},
     schedule::Schedule,
@@ -160,6 +160,10 @@ pub fn open_seeded(config: &Config, now: Timestamp, seed: u64) -> Result<Opened,
     // Only now: a store that cannot be understood is left as it is.
     store.set_services(&config.rules)?;
     store.set_in_force(&config.rules, now)?;
+    if let Err(error) = notes::remove_left(&config.notes_dir) {
+        // It is in nobody's way.
+        tracing::debug!("what a killed process left among the notes stays there: {error}");
+    }
     store.mint(site::AUTHORITY, &site::authority(config, now))?;
     Ok(Opened { lock, store, world, note_files })
 }

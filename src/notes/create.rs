@@ -22,6 +22,15 @@ pub fn create_file(dir: &Path, incident: &Incident, name: &dyn Fn(&ServiceId) ->
     }
 }
 
+/// Removes what processes that were killed left as they created files; how many. To be called before
+/// this one creates any.
+///
+/// # Errors
+/// As the file system says.
+pub fn remove_left(dir: &Path) -> io::Result<usize> {
+    fsio::remove_left(&dir.join(super::folder::INCIDENTS))
+}
+
 /// What [`create_file`] writes: a note that says nothing yet.
 #[must_use]
 pub fn file_text(incident: &Incident, name: &dyn Fn(&ServiceId) -> String) -> String {

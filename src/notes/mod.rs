@@ -11,7 +11,7 @@ pub mod keys;
 
 use std::path::Path;
 
-pub use create::{create_file, file_text};
+pub use create::{create_file, file_text, remove_left};
 pub use folder::{Folder, Mark, Scan};
 use jiff::{Timestamp, tz::TimeZone};
 

@@ -181,6 +181,9 @@ impl Audit<'_> {
                 self.wrong.push(format!("{id} does not say once what the operator wrote into its file"));
             }
         }
+        for left in self.record.notes.iter().filter(|name| name.starts_with('.')) {
+            self.wrong.push(format!("{left} is left among the notes"));
+        }
         for incident in &self.record.incidents {
             if !self.record.notes.contains(&format!("{}.toml", incident.id)) {
                 self.wrong.push(format!("{} has no file", incident.id));

@@ -23,7 +23,7 @@ fn at_work(record: &Record) -> usize {
     record.incidents.iter().position(|incident| incident.id != BY_HAND).unwrap()
 }
 
-const LIES: [Lie; 25] = [
+const LIES: [Lie; 26] = [
     (
         "the relay loses a mail that it took",
         |_, record| {
@@ -157,6 +157,11 @@ const LIES: [Lie; 25] = [
         "stands 0 times",
     ),
     ("an incident has no file", |_, record| drop(record.notes.pop_first()), "has no file"),
+    (
+        "a half-made file is left among the notes",
+        |_, record| record.notes.extend([".2026-11-21-api.toml.1234-0.wb-tmp".to_owned()]),
+        "is left among the notes",
+    ),
     ("an event was told to nobody", |_, record| record.deliveries.clear(), "has no delivery"),
     ("a delivery was dropped", |_, record| record.deliveries[0].state = "dropped".into(), "is dropped"),
     (
