@@ -1,7 +1,7 @@
 //! Faults put in on purpose, through the ports: an oracle that finds nothing proves nothing.
 //! `scripts/mutants` does the same to the sources.
 
-use std::time::Duration;
+use std::{fs, path::Path, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use watchbell::{
@@ -136,4 +136,22 @@ fn a_streak_that_is_forgotten_at_a_restart_is_noticed() {
     };
     story(false).unwrap();
     assert_breaks("I1", story(true));
+}
+
+#[test]
+fn the_faults_that_are_put_into_sources_find_their_place() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let stories = fs::read_to_string(root.join("tests/sim/stories.rs")).unwrap();
+    let patches: Vec<_> = fs::read_dir(root.join("tests/sim/mutants")).unwrap().map(|it| it.unwrap().path()).collect();
+    assert!(patches.len() >= 3, "{patches:?}");
+    for patch in patches {
+        let text = fs::read_to_string(&patch).unwrap();
+        let after = |start: &str| text.lines().find_map(|line| line.strip_prefix(start)).unwrap();
+        let source = fs::read_to_string(root.join(after("--- a/"))).unwrap();
+        let (_, hunk) = text.split_once("\n@@").unwrap();
+        let old: Vec<&str> = hunk.lines().skip(1).filter_map(|line| line.strip_prefix(['-', ' '])).collect();
+        assert!(source.contains(&old.join("\n")), "{} does not apply any more", patch.display());
+        let noticed_by = after("Noticed by: sim::stories::");
+        assert!(stories.contains(&format!("\nfn {noticed_by}")), "{}: no such story", patch.display());
+    }
 }
