@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     domain::{
-        ServiceId,
+        CheckKey, ServiceId,
         maintenance::Window,
         outcome::{CheckResult, Class, Outcome, Phases},
         service::{Check, Rules},
@@ -25,8 +25,8 @@ use crate::{
 
 /// A judge that is told again what was found.
 pub struct Replay<'a> {
-    rules: &'a Rules,
-    edits: &'a Edits,
+    /// Those that are switched on, and what was edited in them.
+    checks: BTreeMap<CheckKey, (&'a Check, OfCheck)>,
     /// The same rules, but nobody waits for canaries that will not answer.
     judged_by: Rules,
     world: World,
@@ -51,11 +51,11 @@ pub struct Replayed {
 
 impl<'a> Replay<'a> {
     /// One that knows nothing at `begin`.
-    pub fn new(rules: &'a Rules, edits: &'a Edits, blind: BTreeMap<ServiceId, Vec<Span>>, begin: Timestamp) -> Self {
+    pub fn new(rules: &'a Rules, edits: &Edits, blind: BTreeMap<ServiceId, Vec<Span>>, begin: Timestamp) -> Self {
         let judged_by = Rules { canaries: None, ..rules.clone() };
+        let all = rules.services.iter().flat_map(|service| service.enabled_checks());
         let mut replay = Self {
-            rules,
-            edits,
+            checks: all.map(|(key, check)| (key.clone(), (check, edits.of_check(&key)))).collect(),
             judged_by,
             world: World::new(1),
             at: begin,
@@ -78,8 +78,7 @@ impl<'a> Replay<'a> {
     pub fn take(&mut self, samples: Vec<Sample>, next: Timestamp) {
         let mut found = std::mem::take(&mut self.left);
         for sample in samples {
-            let Some(check) = self.rules.check(&sample.check) else { continue };
-            let edits = self.edits.of_check(&sample.check);
+            let Some((check, edits)) = self.checks.get(&sample.check).copied() else { continue };
             let sample = judged_anew(self.seen(sample), check, edits);
             if edits.is_denser {
                 let between = self.denser.before(&sample, check);

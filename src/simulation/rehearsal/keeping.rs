@@ -3,6 +3,7 @@
 
 use std::{
     fs, io,
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
 };
@@ -12,6 +13,9 @@ use crate::{fsio, simulation::Mail};
 
 /// What a page claims about how long it is true: a copy claims nothing.
 const CLAIM: &str = "<meta name=\"watchbell:fresh-until\"";
+
+/// How folders are called in which rehearsals happen; the process follows.
+const SCRATCH: &str = "watchbell-rehearsal-";
 
 fn failed(path: &Path, doing: &'static str) -> impl Fn(io::Error) -> RehearsalError {
     let path = path.to_owned();
@@ -33,22 +37,38 @@ pub struct Scratch(PathBuf);
 
 impl Scratch {
     /// A new folder, in memory if there is such a place: nothing in it must outlive us, and a
-    /// simulated day writes as much as a real one.
+    /// simulated day writes as much as a real one. Whatever was left by others who were killed goes.
     pub fn new() -> Result<Self, RehearsalError> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let memory = PathBuf::from("/dev/shm");
-        let name = format!("watchbell-rehearsal-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{SCRATCH}{}-{number}", std::process::id());
+        let make = |folder: &Path| fs::DirBuilder::new().mode(0o700).create(folder);
         let in_memory = memory.join(&name);
-        if fs::create_dir(&in_memory).is_ok() {
+        if make(&in_memory).is_ok() {
+            clear(&memory);
             return Ok(Self(in_memory));
         }
         let folder = std::env::temp_dir().join(name);
-        fs::create_dir(&folder).map_err(failed(&folder, "made"))?;
+        make(&folder).map_err(failed(&folder, "made"))?;
+        clear(&std::env::temp_dir());
         Ok(Self(folder))
     }
 
     pub fn path(&self) -> &Path {
         &self.0
+    }
+}
+
+/// Removes what processes left that are gone.
+fn clear(place: &Path) {
+    for entry in fs::read_dir(place).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let process = name.to_str().and_then(|name| name.strip_prefix(SCRATCH)?.split('-').next());
+        if process.is_some_and(|id| id.parse::<u32>().is_ok() && !Path::new("/proc").join(id).exists()) {
+            // Somebody else's, perhaps: it is theirs to remove then.
+            let _ = fs::remove_dir_all(entry.path());
+        }
     }
 }
 
@@ -119,6 +139,19 @@ pub fn keep_mails(mails: &[Mail], to: &Path) -> Result<(), RehearsalError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_killed_process_left_is_cleared_away_and_nothing_else() {
+        let place = tempfile::tempdir().unwrap();
+        let mine = format!("{SCRATCH}{}-0", std::process::id());
+        for name in [&format!("{SCRATCH}4194999-0"), &mine, &format!("{SCRATCH}x"), "other-4194999-0"] {
+            fs::create_dir(place.path().join(name)).unwrap();
+        }
+        clear(place.path());
+        let mut left: Vec<_> = fs::read_dir(place.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["other-4194999-0", &mine, &format!("{SCRATCH}x")]);
+    }
 
     #[test]
     fn a_copy_of_a_page_claims_nothing_of_the_present() {

@@ -12,9 +12,9 @@ use std::{
     time::Duration,
 };
 
-use self::keeping::Scratch;
 pub use self::record::{Kind, Line, Summary};
-use super::{Happened, Simulation, SimulationError, story::Story};
+use self::{keeping::Scratch, record::Monitor};
+use super::{Simulation, SimulationError, story::Story};
 use crate::{
     config::{Config, Loaded},
     domain::{archive::ArchiveError, subscriber::BadAddress},
@@ -56,9 +56,9 @@ pub enum RehearsalError {
         /// What the system said.
         source: io::Error,
     },
-    /// A page could not be made.
-    #[error("the site could not be made: {0}")]
-    Site(String),
+    /// Not one page came of it.
+    #[error("there is no site to look at: {0}")]
+    NoSite(String),
 }
 
 /// What is left of a rehearsal, beside the files.
@@ -90,19 +90,13 @@ pub fn rehearse(
     let mut simulation = Simulation::new(loaded, story.starts, story.seed);
     simulation.write_seldom();
     stage::set(&mut simulation, story, &config.rules);
-    let mut monitor: Vec<Line> = Vec::new();
-    let mut unpublished = None;
+    let mut monitor = Monitor::default();
     let ends = story.looks.iter().map(|look| (look.after, Some(&look.name)));
     for (end, look) in ends.chain([(story.lasts, None)]) {
         simulation.run_until(end, &mut |simulation, happened| {
             progress(simulation.moment());
-            for happened in happened {
-                monitor.extend(record::of_monitor(simulation.now(), happened));
-                match happened {
-                    Happened::NotPublished(why) => unpublished = Some(why.clone()),
-                    Happened::Published | Happened::NewsPublished => unpublished = None,
-                    _ => {}
-                }
+            for it in happened {
+                monitor.see(simulation.now(), it);
             }
         })?;
         simulation.publish();
@@ -112,14 +106,14 @@ pub fn rehearse(
         };
         keeping::keep_site(&config.site.output, &site)?;
     }
-    if let Some(why) = unpublished {
-        return Err(RehearsalError::Site(why));
+    if !output.join("site/index.html").is_file() {
+        return Err(RehearsalError::NoSite(monitor.trouble().unwrap_or("the monitor never ran").to_owned()));
     }
     keeping::keep(&config.notes_dir, &output.join("notes"))?;
     keeping::keep_mails(simulation.mails(), &output.join("mails"))?;
     let reader = Store::reader(&config.store)?;
     let (mut lines, incidents) = record::of_store(&reader, &config)?;
-    lines.extend(monitor);
+    lines.extend(monitor.lines);
     lines.extend(record::of_story(story));
     lines.extend(record::of_mails(simulation.mails(), &config.site.title));
     lines.sort_by_key(|line| (line.at, line.kind));

@@ -87,22 +87,43 @@ pub struct Summary {
     pub services: Vec<ServiceId>,
 }
 
-/// What became of the monitor.
-pub fn of_monitor(now: Timestamp, happened: &Happened) -> Option<Line> {
-    let text = match happened {
-        Happened::Started => "started".to_owned(),
-        Happened::NotStarted(why) => format!("could not start: {why}"),
-        Happened::Ended { is_crash: true } => "was killed".to_owned(),
-        Happened::Ended { is_crash: false } => "ended".to_owned(),
-        Happened::NotPublished(why) => format!("could not publish: {why}"),
-        Happened::Committed
-        | Happened::NewsPublished
-        | Happened::Published
-        | Happened::Mailed
-        | Happened::NoteFile(_)
-        | Happened::Acted => return None,
-    };
-    Some(Line { at: now, kind: Kind::Monitor, text })
+/// What became of the monitor: what goes wrong again and again is one line.
+#[derive(Debug, Default)]
+pub struct Monitor {
+    pub lines: Vec<Line>,
+    /// What is wrong at present.
+    trouble: Option<String>,
+}
+
+impl Monitor {
+    /// Something happened.
+    pub fn see(&mut self, now: Timestamp, happened: &Happened) {
+        let text = match happened {
+            Happened::Started => "started".to_owned(),
+            Happened::NotStarted(why) => format!("could not start: {why}"),
+            Happened::Ended { is_crash: true } => "was killed".to_owned(),
+            Happened::Ended { is_crash: false } => "ended".to_owned(),
+            Happened::NotPublished(why) => format!("could not publish: {why}"),
+            Happened::NewsPublished | Happened::Published if self.trouble.is_some() => "publishes again".to_owned(),
+            Happened::NewsPublished
+            | Happened::Published
+            | Happened::Committed
+            | Happened::Mailed
+            | Happened::NoteFile(_)
+            | Happened::Acted => return,
+        };
+        let is_trouble = matches!(happened, Happened::NotStarted(_) | Happened::NotPublished(_));
+        if is_trouble && self.trouble.as_ref() == Some(&text) {
+            return;
+        }
+        self.trouble = is_trouble.then(|| text.clone());
+        self.lines.push(Line { at: now, kind: Kind::Monitor, text });
+    }
+
+    /// What is wrong at present.
+    pub fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
+    }
 }
 
 /// The story itself.

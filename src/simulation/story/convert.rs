@@ -37,8 +37,15 @@ struct Frame {
 /// Makes a story of a file that was read; what is wrong is reported.
 pub(super) fn story(root: &Fields, config: &Config, reader: &mut Reader<'_>) -> Option<Story> {
     let frame = root.get("starts").zip(root.get("lasts")).map(|(starts, lasts)| Frame { starts, lasts });
-    let people: Vec<Person> =
-        root.tables("subscriber").into_iter().filter_map(|fields| person(fields, config, reader)).collect();
+    let mut people: Vec<Person> = Vec::new();
+    for fields in root.tables("subscriber") {
+        let Some(person) = person(fields, config, reader) else { continue };
+        if people.iter().any(|known| known.address == person.address) {
+            let hint = "list all that they follow in one table";
+            reader.error(fields.span("address"), "this address is a subscriber already", hint);
+        }
+        people.push(person);
+    }
     let mut happenings: Vec<Happening> = root
         .tables("happens")
         .into_iter()
