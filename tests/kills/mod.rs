@@ -11,6 +11,7 @@
 //! | `sabotage` | the audit finds what is wrong |
 //! | `backup` | a large backup, killed in the middle |
 //! | `ending` | asked to end while a relay is slow, then killed |
+//! | `many` | an event for very many, killed while it is queued |
 //!
 //! `scripts/kills` runs a thousand.
 
@@ -30,6 +31,7 @@ use self::{
 mod audit;
 mod backup;
 mod ending;
+mod many;
 mod moments;
 mod people;
 mod record;
