@@ -47,7 +47,7 @@ use crate::{
 
 /// So much before the window is replayed as well, so that what went on at its beginning is known.
 const RUN_UP: SignedDuration = SignedDuration::from_hours(24);
-/// Results are read in pieces of this length.
+/// Results are read in pieces of this length, each from a full hour on.
 const PIECE: SignedDuration = SignedDuration::from_hours(1);
 
 /// Why there is nothing to compare.
@@ -127,6 +127,8 @@ pub fn backtest(
     since: Timestamp,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Backtest, BacktestError> {
+    // All that was is of one moment: what a daemon beside us writes from then on does not count.
+    reader.refresh()?;
     let (first, last) = reader.results_kept()?.ok_or(BacktestError::NoResults)?;
     if last < since {
         return Err(BacktestError::NoneSince { last });
@@ -148,8 +150,8 @@ pub fn backtest(
     let mut seen: BTreeSet<CheckKey> = BTreeSet::new();
     let whole = hours(begin, last);
     while piece <= last {
-        let next = piece.saturating_add(PIECE).unwrap_or(Timestamp::MAX);
-        // One moment for each piece: a daemon beside us goes on tidying up.
+        let next = next_piece(piece);
+        // A moment for each piece: the daemon goes on tidying up, and must not wait for us.
         reader.refresh()?;
         let samples = reader.results_of_all(piece, next)?;
         reader.rest()?;
@@ -181,9 +183,9 @@ pub fn backtest(
     })
 }
 
-/// What was written down of all that went on at `begin` or later.
-fn recorded(reader: &mut Reader, rules: &Rules, begin: Timestamp) -> Result<Record, BacktestError> {
-    reader.refresh()?;
+/// What was written down of all that went on at `begin` or later, as of the moment at which the
+/// reader stands.
+fn recorded(reader: &Reader, rules: &Rules, begin: Timestamp) -> Result<Record, BacktestError> {
     let mut record = Record::default();
     let heads = reader.heads()?;
     let merged: BTreeSet<_> = heads.iter().flat_map(|head| head.aliases.iter().cloned()).collect();
@@ -201,7 +203,6 @@ fn recorded(reader: &mut Reader, rules: &Rules, begin: Timestamp) -> Result<Reco
         let spans = reader.spans(&service, begin, Timestamp::MAX)?;
         record.spans.insert(service, spans);
     }
-    reader.rest()?;
     Ok(record)
 }
 
@@ -209,6 +210,13 @@ fn recorded(reader: &mut Reader, rules: &Rules, begin: Timestamp) -> Result<Reco
 fn unknown(record: &Record) -> BTreeMap<ServiceId, Vec<Span>> {
     let of = |spans: &Vec<Span>| spans.iter().filter(|it| it.status == ServiceStatus::Unknown).cloned().collect();
     record.spans.iter().map(|(service, spans)| (service.clone(), of(spans))).collect()
+}
+
+/// The next full hour: results are packed by hours.
+fn next_piece(piece: Timestamp) -> Timestamp {
+    let hour = PIECE.as_secs();
+    let start = piece.as_second().div_euclid(hour).saturating_mul(hour);
+    Timestamp::from_second(start.saturating_add(hour)).unwrap_or(Timestamp::MAX)
 }
 
 fn hours(from: Timestamp, to: Timestamp) -> u64 {

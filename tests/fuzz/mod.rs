@@ -46,6 +46,7 @@ targets! {
     subscribers::subscribers,
     toml::config,
     toml::note,
+    toml::story,
     values::address,
     values::cron,
     values::values,

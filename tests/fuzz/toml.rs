@@ -10,6 +10,7 @@ use watchbell::{
     },
     domain::{IncidentId, ServiceId, diagnostic::Diagnostic},
     notes::{self, Known},
+    simulation::story,
 };
 
 use super::{
@@ -281,6 +282,32 @@ pub fn note() {
                     );
                 }
                 assert!(note.started.is_none_or(|started| note.resolved.is_none_or(|resolved| started <= resolved)));
+            }
+            Err(errors) => {
+                assert!(!errors.is_empty(), "nothing is said of {text}");
+                is_well_said(&errors, true);
+            }
+        }
+    });
+}
+
+/// A story that is refused is refused with a reason, at a place; what is read stays within its time.
+pub fn story() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stories/watchbell.toml");
+    let config = Config::load(&path).unwrap().config;
+    let make = |dice: &mut Dice| {
+        let mut text = "starts = 2026-11-21T22:00:00\nlasts = \"3h\"\n".to_owned();
+        document(dice, &story::keys::STORY, &[], &mut text);
+        text.into_bytes()
+    };
+    let seeds = files(&path.with_file_name("invalid"));
+    Target { seeds, words: TOML, ..Target::new("story", 1500) }.run(make, |input| {
+        let text = String::from_utf8_lossy(input);
+        match story::parse(Path::new("story.toml"), &text, &config) {
+            Ok((story, warnings)) => {
+                is_well_said(&warnings, true);
+                let moments = story.happenings.iter().map(|it| it.after).chain(story.looks.iter().map(|it| it.after));
+                moments.for_each(|after| assert!(after <= story.lasts, "{after:?}"));
             }
             Err(errors) => {
                 assert!(!errors.is_empty(), "nothing is said of {text}");
