@@ -186,3 +186,17 @@ fn a_day_without_sight_is_no_outage_in_a_replay_either() {
     assert_eq!(compared.was.incidents.len(), 1);
     assert_eq!(compared.would_have_been, compared.was);
 }
+
+#[test]
+fn rules_that_were_reloaded_are_those_in_force_from_then_on() {
+    let mut sim = outages(&[300]);
+    let text = config(&["api", "web"]).replace("every =", "down_after = 5\nevery =");
+    assert_eq!(edits(&replayed(&sim, &text, hours(2))).len(), 2);
+    let reloaded_at = sim.simulation.now();
+    sim.simulation.plan(sim.simulation.moment(), Action::Reload(Box::new(parse(&text, sim.folder()))));
+    let end = sim.simulation.moment() + secs(300);
+    sim.simulation.run_until(end, &mut |_, _| ()).unwrap();
+    let compared = replayed(&sim, &text, hours(3));
+    assert_eq!(edits(&compared), []);
+    assert_eq!(compared.in_force_since, Some(reloaded_at));
+}
