@@ -179,7 +179,7 @@ impl Judging {
             let _ = self.opened.send(incident);
         }
         for sight in engine.take_sights() {
-            tell_operator(&self.desk, &sight, now);
+            tell_operator(&self.desk, engine.rules(), &sight, now);
         }
         if let Ok(permit) = self.commits.try_reserve()
             && let Some(commit) = engine.take_commit(now)
@@ -198,8 +198,8 @@ impl Judging {
     }
 }
 
-/// Leaves what only operators are told at their desk.
-pub fn tell_operator(desk: &Desk, sight: &Sight, now: Timestamp) {
+/// Leaves what only operators and owners are told at their desk.
+pub fn tell_operator(desk: &Desk, rules: &Rules, sight: &Sight, now: Timestamp) {
     match sight {
         Sight::Lost { class, since } => {
             tracing::warn!(%since, "blind: no canary {class} answers");
@@ -211,9 +211,10 @@ pub fn tell_operator(desk: &Desk, sight: &Sight, now: Timestamp) {
             desk.settle(&Notice::sees_again(*class, *since).key);
             desk.tell(Notice::sees_again(*class, *since), now);
         }
-        Sight::Overdue { incident, promised_at } => {
+        Sight::Overdue { incident, services, promised_at } => {
             tracing::warn!(%incident, %promised_at, "an update that was promised is overdue");
-            desk.tell(Notice::overdue(incident, *promised_at), now);
+            let owners = services.iter().filter_map(|id| rules.service(id)).flat_map(|service| service.owners.clone());
+            desk.tell(Notice::overdue(incident, *promised_at).also_for(owners), now);
         }
         Sight::Useless { canary } => {
             tracing::warn!(%canary, "was never up since the start, and is ignored");

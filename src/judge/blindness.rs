@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Priority, Reason, Request, Verdict, check, time, turn::Turn};
 use crate::domain::{
-    CheckId, CheckKey, IncidentId,
+    CheckId, CheckKey, IncidentId, ServiceId,
     outcome::{Cause, Class, Outcome},
     service::{Check, Rules},
 };
@@ -131,6 +131,8 @@ pub enum Sight {
     Overdue {
         /// Which.
         incident: IncidentId,
+        /// The services that it is about: their owners are told, too.
+        services: Vec<ServiceId>,
         /// When they meant to.
         promised_at: Timestamp,
     },

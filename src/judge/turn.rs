@@ -259,7 +259,8 @@ impl<'a> Turn<'a> {
             case.overdue_told = case.promised_at();
             let promised_at = case.overdue_told.unwrap_or(self.at);
             self.world.touch_incident(id);
-            self.step.sights.push(Sight::Overdue { incident: id.clone(), promised_at });
+            let services = self.parts(id);
+            self.step.sights.push(Sight::Overdue { incident: id.clone(), services, promised_at });
         }
         if self.world.wait_ends_at().is_some_and(|until| until <= self.at) {
             self.release_all();

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 
 use super::retry::{Cause, Rest};
 use crate::{
-    domain::{CheckId, IncidentId},
+    domain::{CheckId, IncidentId, subscriber::Address},
     judge::TargetClass,
     untrusted,
 };
@@ -30,13 +30,22 @@ pub struct Notice {
     pub subject: String,
     /// What is wrong, where, and what to do.
     pub text: String,
+    /// Who is told besides operators: owners of the services that it is about.
+    pub owners: Vec<Address>,
 }
 
 impl Notice {
     /// Something to know, in the operator's own words for it.
     #[must_use]
     pub fn new(key: impl Into<String>, subject: &str, text: &str) -> Self {
-        Self { key: key.into(), subject: untrusted::line(subject, 150), text: untrusted::block(text, 20_000) }
+        let (subject, text) = (untrusted::line(subject, 150), untrusted::block(text, 20_000));
+        Self { key: key.into(), subject, text, owners: Vec::new() }
+    }
+
+    /// The same for these, too.
+    #[must_use]
+    pub fn also_for(self, owners: impl IntoIterator<Item = Address>) -> Self {
+        Self { owners: owners.into_iter().collect(), ..self }
     }
 
     /// Mail does not leave.

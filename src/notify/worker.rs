@@ -3,7 +3,7 @@
 //!
 //! The ledger is used on blocking threads only: a slow disk holds up mail, never the runtime.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use tokio::{
@@ -214,11 +214,12 @@ fn pause(is_able: bool, wake_at: Option<Timestamp>, now: Timestamp) -> Duration 
     until.unwrap_or(POLL).clamp(Duration::from_millis(1), POLL)
 }
 
-/// What waits on the desk, as a message to each operator.
+/// What waits on the desk, as a message to each operator, and to each owner whom it concerns.
 pub fn notices(composer: &Composer, operators: &[Address], desk: &Desk) -> Vec<Outgoing> {
     let mut messages = Vec::new();
     for (notice, at) in desk.take() {
-        for (n, to) in operators.iter().enumerate() {
+        let owners: BTreeSet<&Address> = notice.owners.iter().filter(|owner| !operators.contains(owner)).collect();
+        for (n, to) in operators.iter().chain(owners).enumerate() {
             match compose(composer, &notice, to, at, n) {
                 Ok(message) => messages.push(message),
                 Err(error) => tracing::error!(%error, "a notice to an operator could not be composed"),

@@ -252,7 +252,7 @@ impl Life {
     fn hand_on(&mut self, wall: Timestamp) {
         self.to_file.extend(self.engine.take_opened());
         for sight in self.engine.take_sights() {
-            judging::tell_operator(&self.desk, &sight, wall);
+            judging::tell_operator(&self.desk, self.engine.rules(), &sight, wall);
         }
         if self.commits.len() < COMMITS_WAITING {
             self.commits.extend(self.engine.take_commit(wall));

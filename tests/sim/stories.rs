@@ -310,3 +310,23 @@ fn the_same_seed_gives_the_same_day() {
     };
     assert_eq!(day(), day());
 }
+
+#[test]
+fn an_update_that_was_promised_and_does_not_come_is_told_to_operators_and_owners_alone() {
+    let mut sim = Sim::new(&config(&["api", "web"]))
+        .target("api", up())
+        .then_after(mins(10), refuses())
+        .then_after(hours(2), up())
+        .subscriber("a@example.org");
+    sim.run_for(mins(12));
+    sim.note(
+        "incidents/2026-03-01-api.toml",
+        "[[update]]\nstatus = \"identified\"\ntext = \"A cable was cut.\"\nnext_update = \"20m\"\n",
+    );
+    sim.run_for(mins(60));
+    let overdue = sim.simulation.mails().iter().filter(|mail| mail.subject().contains("overdue"));
+    let mut told: Vec<_> = overdue.map(|mail| (mail.to.clone(), mail.subscriber.is_some())).collect();
+    told.sort();
+    let expected = ["secret-operator@example.org", "secret-owner@example.org"].map(|to| (to.to_owned(), false));
+    assert_eq!(told, expected);
+}

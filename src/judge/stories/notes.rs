@@ -45,8 +45,8 @@ fn a_promise_that_is_not_kept_is_told_to_operators_once() {
     story.run_to(659);
     assert!(overdue(&story).is_empty());
     story.run_to(5000);
-    let incident = story.the_incident().id.clone();
-    assert_eq!(overdue(&story), [Sight::Overdue { incident, promised_at: at(660) }]);
+    let (incident, services) = (story.the_incident().id.clone(), vec![service_id("legacy")]);
+    assert_eq!(overdue(&story), [Sight::Overdue { incident, services, promised_at: at(660) }]);
     word.updates.push(NoteUpdate { next_update_ms: Some(600_000), ..said("Still.", IncidentStatus::Identified) });
     story.note(&word);
     word.updates.push(said("Done.", IncidentStatus::Resolved));
