@@ -13,6 +13,19 @@ use rustix::process::{Pid, Signal, kill_process};
 /// Ticks a second in `/proc/PID/stat`: the same on every Linux that Rust knows.
 const TICKS: f64 = 100.0;
 
+/// CPU seconds that this process has used until now.
+pub fn own_cpu() -> io::Result<f64> {
+    cpu_of(std::process::id())
+}
+
+fn cpu_of(process: u32) -> io::Result<f64> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
+    // Behind the name, which may hold anything; utime and stime are fields 14 and 15 of all.
+    let fields = stat.rsplit_once(')').map(|(_, rest)| rest.split_ascii_whitespace()).into_iter().flatten();
+    let ticks: f64 = fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum();
+    Ok(ticks / TICKS)
+}
+
 /// A child that does not outlive us.
 pub struct Process(Child);
 
@@ -34,11 +47,7 @@ impl Process {
 
     /// CPU seconds that it has used until now, in all its threads; to 10 ms.
     pub fn cpu(&self) -> io::Result<f64> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.id()))?;
-        // Behind the name, which may hold anything; utime and stime are fields 14 and 15 of all.
-        let fields = stat.rsplit_once(')').map(|(_, rest)| rest.split_ascii_whitespace()).into_iter().flatten();
-        let ticks: f64 = fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum();
-        Ok(ticks / TICKS)
+        cpu_of(self.id())
     }
 
     /// Its anonymous memory now, in MB (10^6 bytes): what it has asked for and touched, without

@@ -35,9 +35,8 @@ pub(super) struct Turn<'a> {
     pub held_back: Option<Vec<News>>,
 }
 
-/// One result of a check that is about to count.
+/// One failure of a check that is about to count.
 struct One {
-    result: Verdict,
     cause: Option<Cause>,
     /// When it began, never running backwards.
     start: Timestamp,
@@ -94,10 +93,15 @@ impl<'a> Turn<'a> {
             self.decide(&key.service, Some(key), Reason::NotCounted);
             return;
         };
-        if !self.world.checks.contains_key(key) {
+        // Looking a check up costs more than all that is done with it: once, while all is well.
+        let blind_since = self.blind_since(check, outcome.cause);
+        let state = if let Some(state) = self.world.checks.get_mut(key) {
+            state
+        } else {
             self.meet_check(key, check);
-        }
-        let Some(state) = self.world.checks.get_mut(key) else { return };
+            let Some(state) = self.world.checks.get_mut(key) else { return };
+            state
+        };
         if state.after.is_some_and(|after| outcome.started_at <= after) {
             self.decide(&key.service, Some(key), Reason::NotCounted);
             return;
@@ -110,12 +114,11 @@ impl<'a> Turn<'a> {
             }
             return;
         };
-        if let Some(since) = self.blind_since(check, outcome.cause) {
+        if let Some(since) = blind_since {
             self.forget_until_seen(key, since);
             self.decide(&key.service, Some(key), Reason::Blind);
             return;
         }
-        let Some(state) = self.world.checks.get_mut(key) else { return };
         // One that began by a clock which was set back since must not keep later ones from counting.
         let asked = outcome.started_at.min(self.at);
         let was_awaited = state.is_awaited();
@@ -131,22 +134,24 @@ impl<'a> Turn<'a> {
         if let Some(cause) = outcome.cause {
             state.cause = Some(cause);
         }
-        let waits = self.wait_of(
-            key,
-            check,
-            &One { result, cause: outcome.cause, start, asked, since: before.unwrap_or(asked) },
-        );
-        let Some(state) = self.world.checks.get_mut(key) else { return };
+        let (state, waits) = if result == Verdict::Down {
+            let one = One { cause: outcome.cause, start, asked, since: before.unwrap_or(asked) };
+            let waits = self.wait_of(key, check, &one);
+            let Some(state) = self.world.checks.get_mut(key) else { return };
+            (state, waits)
+        } else {
+            (state, None)
+        };
         let was_down = state.is_down();
         let counted = state.count(check, result, start, waits.is_some());
         if let (Counted::Held, Some((_, until))) = (&counted, &waits) {
             state.held_until = state.held_until.or(Some(*until));
         }
         let is_answered = was_awaited && !state.is_awaited();
-        let (deadline, is_pending) = (state.stale_at(), state.is_pending());
+        let (deadline, is_pending, held_until) = (state.stale_at(), state.is_pending(), state.held_until);
         let fresh_until = &mut self.world.scratch.fresh_until;
         *fresh_until = (*fresh_until).or(deadline).min(deadline.or(*fresh_until));
-        self.world.touch_check(key);
+        self.world.touch_held_check(key, held_until);
 
         if let Some(last) = gap {
             self.lose_sight(key, last);
@@ -194,10 +199,10 @@ impl<'a> Turn<'a> {
         self.keep_gathering(&key.service, first_at, until);
     }
 
-    /// One more result is about to count: asks whatever may explain a failure, and says for what a
-    /// verdict must wait until when.
+    /// One more failure is about to count: asks whatever may explain it, and says for what a verdict
+    /// must wait until when.
     fn wait_of(&mut self, key: &CheckKey, check: &Check, one: &One) -> Option<(Reason, Timestamp)> {
-        let state = self.world.checks.get(key).filter(|_| one.result == Verdict::Down)?;
+        let state = self.world.checks.get(key)?;
         if state.verdict == Some(Verdict::Down) {
             return None;
         }

@@ -176,7 +176,10 @@ impl Record {
         if let (Some((old, _)), first) = (self.spans.points().first(), new.points().first())
             && first.is_none_or(|(at, _)| old < at)
         {
-            new.0.insert(0, (*old, ServiceStatus::Unknown));
+            match new.0.first_mut() {
+                Some((at, ServiceStatus::Unknown)) => *at = *old,
+                _ => new.0.insert(0, (*old, ServiceStatus::Unknown)),
+            }
         }
         let edit = edit(service, &self.spans, &new);
         self.spans = new;

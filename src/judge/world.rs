@@ -1,7 +1,7 @@
 //! The world: all that the judge carries from one step to the next, as rows that the store keeps.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     time::Duration,
 };
 
@@ -67,7 +67,7 @@ pub(super) struct Scratch {
     /// Rows changed since they were last taken.
     dirty: BTreeSet<RowKey>,
     /// Where each service stands in the rules.
-    index: BTreeMap<ServiceId, usize>,
+    index: HashMap<ServiceId, usize>,
     /// Which services need a service.
     dependants: BTreeMap<ServiceId, Vec<ServiceId>>,
     /// Incidents that time or results may still change.
@@ -294,8 +294,13 @@ impl World {
     }
 
     pub(super) fn touch_check(&mut self, key: &CheckKey) {
+        self.touch_held_check(key, self.checks.get(key).and_then(|state| state.held_until));
+    }
+
+    /// The same, if it is known until when its verdict waits.
+    pub(super) fn touch_held_check(&mut self, key: &CheckKey, held_until: Option<Timestamp>) {
         self.scratch.dirty.insert(RowKey::Check(key.clone()));
-        self.scratch.hold(key, self.checks.get(key).and_then(|state| state.held_until));
+        self.scratch.hold(key, held_until);
     }
 
     pub(super) fn touch_service(&mut self, id: &ServiceId) {

@@ -108,3 +108,14 @@ fn rules_that_say_what_needs_what_move_the_work_along() {
     story.run_to(1000);
     assert_eq!(story.status("api"), Some(ServiceStatus::Operational));
 }
+
+#[test]
+fn work_that_is_moved_leaves_one_time_of_which_nobody_knows_and_not_two() {
+    let mut story = Story::of(&["api"]);
+    plan(&mut story, &window("work", &["api"], 0, 106));
+    story.sleep_to(1).give(Input::Tick);
+    story.run_to(2).sleep_to(601).give(Input::Tick);
+    plan(&mut story, &window("work", &["api"], 601, 602));
+    assert_eq!(story.spans("api")[0], "0 unknown");
+    assert!(!story.spans("api")[1].ends_with("unknown"), "{:?}", story.spans("api"));
+}
