@@ -1,6 +1,6 @@
 //! Secrets in a file's text, hidden before a message shows the line on which they stand.
 
-use std::{ops::Range, sync::LazyLock};
+use std::{collections::BTreeMap, ops::Range, sync::LazyLock};
 
 use regex::Regex;
 
@@ -72,8 +72,14 @@ pub fn tamed(said: &str) -> String {
 const LONGEST: usize = 2000;
 
 /// Where secrets may stand in a text that cannot be parsed: what follows a telling name on its line,
-/// the lines that such a value goes on for, and all values below a telling header.
-pub fn suspects(text: &str) -> Vec<Range<usize>> {
+/// the lines that such a value goes on for, and all values below a telling header. Names tell by
+/// their parts, or because `is_one` says so of a word.
+pub fn suspects(text: &str, is_one: impl Fn(&str) -> bool) -> Vec<Range<usize>> {
+    let mut known = BTreeMap::new();
+    let mut telling = |line: &str| {
+        let word_tells = |(_, word): &(usize, &str)| *known.entry(word.to_string()).or_insert_with(|| is_one(word));
+        telling(line).into_iter().chain(words(line).find(word_tells).map(|(at, _)| at)).min()
+    };
     let mut found = Vec::new();
     let (mut within, mut until) = (false, None);
     let mut goes_on = false;
@@ -108,7 +114,18 @@ pub fn suspects(text: &str) -> Vec<Range<usize>> {
     found
 }
 
-/// The place of the first name in `line` that tells of a secret.
+/// The bare words of a line, and where they stand.
+fn words(line: &str) -> impl Iterator<Item = (usize, &str)> {
+    let is_end = |c: char| !(c.is_alphanumeric() || matches!(c, '_' | '-'));
+    let mut at = 0;
+    line.split(is_end).filter_map(move |word| {
+        let from = at;
+        at += word.len() + line.get(at + word.len()..).and_then(|rest| rest.chars().next()).map_or(0, char::len_utf8);
+        (!word.is_empty()).then_some((from, word))
+    })
+}
+
+/// The place of the first name in `line` that tells of a secret by a part of it.
 fn telling(line: &str) -> Option<usize> {
     const NAMES: &[&str] = &[
         "pass",
@@ -143,9 +160,9 @@ mod tests {
     #[test]
     fn what_may_be_a_secret_in_a_broken_text_is_hidden() {
         let text = "name = \"API\nowners = [\"a\nheaders = { X = \"s1\" }\n[check.headers]\nX-Key = \"s2\"\n[b]\n\
-                    body = \"\"\"\ns3=\n  s4\n\"\"\"\ncheck = { tcp = \"a:1\", send = \"s5\" }\ntoken =\n  \"s6\"\nevery = \"5s\"\n";
-        let hidden = hide(text, &suspects(text));
-        assert!((1..=6).all(|n| !hidden.contains(&format!("s{n}"))), "{hidden}");
+                    body = \"\"\"\ns3=\n  s4\n\"\"\"\ncheck = { tcp = \"a:1\", send = \"s5\" }\ntoken =\n  \"s6\"\nevery = \"5s\"\nä = { paswort = \"s7\" }\n";
+        let hidden = hide(text, &suspects(text, |word| word == "paswort"));
+        assert!((1..=7).all(|n| !hidden.contains(&format!("s{n}"))), "{hidden}");
         assert!(["API", "\"a\n", "a:1", "5s"].iter().all(|shown| hidden.contains(shown)), "{hidden}");
         assert_eq!(hidden.len(), text.len());
     }

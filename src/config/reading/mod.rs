@@ -275,7 +275,8 @@ impl<'a> Reader<'a> {
         self.problems.sort_by_key(|problem| problem.span.start);
         if !broken.is_empty() {
             // What is not understood may hold secrets without our knowing where.
-            self.secret.extend(mask::suspects(&self.text));
+            let is_one = |word: &str| hint::may_hold_a_secret(self.root, word);
+            self.secret.extend(mask::suspects(&self.text, is_one));
         }
         let text = mask::hide(&self.text, &self.secret);
         let source = Arc::new(SourceFile { path: path.to_owned(), text });
