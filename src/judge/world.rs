@@ -1,7 +1,7 @@
 //! The world: all that the judge carries from one step to the next, as rows that the store keeps.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
@@ -67,7 +67,7 @@ pub(super) struct Scratch {
     /// Rows changed since they were last taken.
     dirty: BTreeSet<RowKey>,
     /// Where each service stands in the rules.
-    index: HashMap<ServiceId, usize>,
+    index: BTreeMap<ServiceId, usize>,
     /// Which services need a service.
     dependants: BTreeMap<ServiceId, Vec<ServiceId>>,
     /// Incidents that time or results may still change.

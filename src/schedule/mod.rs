@@ -12,7 +12,7 @@ mod turn;
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap, HashMap},
+    collections::{BTreeMap, BinaryHeap},
     time::Duration,
 };
 
@@ -51,7 +51,7 @@ pub struct Due {
 pub struct Schedule {
     slot_ms: i64,
     entries: Vec<Entry>,
-    index: HashMap<CheckKey, usize>,
+    index: BTreeMap<CheckKey, usize>,
     /// Soonest first. What no longer agrees with its entry is dropped when it comes up.
     heap: BinaryHeap<Reverse<(i64, usize, u32)>>,
     /// The latest time that we were told, to notice a clock that was set back.
@@ -92,7 +92,7 @@ impl Schedule {
         Self {
             slot_ms: millis(slot).max(1),
             entries: Vec::new(),
-            index: HashMap::new(),
+            index: BTreeMap::new(),
             heap: BinaryHeap::new(),
             seen_ms: i64::MIN,
             skipped: 0,
