@@ -18,6 +18,7 @@ use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use tokio::{
+    runtime::Builder,
     sync::{mpsc, watch},
     task::{Id, JoinError, JoinSet, spawn_blocking},
 };
@@ -207,6 +208,15 @@ impl Parts {
     }
 }
 
+/// Does `work` on a thread of its own; a panic there is one here.
+async fn on_a_thread(work: impl FnOnce() + Send + 'static) {
+    if let Err(error) = spawn_blocking(work).await
+        && let Ok(panic) = error.try_into_panic()
+    {
+        std::panic::resume_unwind(panic);
+    }
+}
+
 /// Runs until `shutdown`, or until a part fails beyond repair.
 ///
 /// # Errors
@@ -242,38 +252,40 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
     let (writer_clock, writer_shutdown) = (Arc::clone(&clock), shutdown.clone());
     let writer = writing::Writer::new(store, Arc::clone(&health), desk.clone());
     let bells = writing::Bells { changed, queued };
-    parts.spawn("writing", async move {
-        let work = spawn_blocking(move || {
-            let is_ending = || writer_shutdown.is_cancelled();
-            writing::run(writer, commits_rx, &bells, &writer_clock, &is_ending);
-        });
-        if let Err(error) = work.await
-            && let Ok(panic) = error.try_into_panic()
-        {
-            std::panic::resume_unwind(panic);
-        }
-    });
+    let write = move || {
+        let is_ending = || writer_shutdown.is_cancelled();
+        writing::run(writer, commits_rx, &bells, &writer_clock, &is_ending);
+    };
+    parts.spawn("writing", on_a_thread(write));
     for incident in unfiled(&world, &note_files) {
         // Whoever writes the files has not begun yet, but its queue is there.
         let _ = opened.send(incident);
     }
     let engine = engine::Engine::new(Arc::new(config.rules.clone()), world, Schedule::new(SLOT), clock.wall());
+    let judge = judging::run(
+        engine,
+        judging::Judging {
+            clock: Arc::clone(&clock),
+            prober,
+            orders: orders_rx,
+            commits,
+            opened,
+            health: Arc::clone(&health),
+            metrics: Arc::clone(&metrics),
+            desk: desk.clone(),
+            shutdown: shutdown.clone(),
+        },
+    );
+    // Probes wake thousands of times a second: on one thread, each wakes nobody else, and waits for
+    // nothing that mails and visitors do.
+    let runtime = Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|source| DaemonError::Io { what: "probing cannot be started", source })?;
     parts.spawn(
         "judging",
-        judging::run(
-            engine,
-            judging::Judging {
-                clock: Arc::clone(&clock),
-                prober,
-                orders: orders_rx,
-                commits,
-                opened,
-                health: Arc::clone(&health),
-                metrics: Arc::clone(&metrics),
-                desk: desk.clone(),
-                shutdown: shutdown.clone(),
-            },
-        ),
+        on_a_thread(move || {
+            runtime.block_on(judge);
+            runtime.shutdown_background();
+        }),
     );
     parts.spawn(
         "publishing",
