@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use jiff::{SignedDuration, Timestamp};
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, types::Type};
 
 use super::{
     latency,
@@ -167,6 +167,13 @@ pub(super) fn unpacked(hour_ms: i64, data: &[u8]) -> Option<Vec<Point>> {
         last = at_ms;
     }
     Some(points)
+}
+
+/// The same where whoever asks must not take what is damaged for nothing.
+fn all_unpacked(hour_ms: i64, data: &[u8]) -> rusqlite::Result<Vec<Point>> {
+    let damaged =
+        || rusqlite::Error::FromSqlConversionFailure(2, Type::Blob, "a packed hour of results is damaged".into());
+    unpacked(hour_ms, data).ok_or_else(damaged)
 }
 
 /// The start of the hour (UTC) that a time lies in.
@@ -330,7 +337,7 @@ pub(super) fn of_all(db: &Connection, from: Timestamp, to: Timestamp) -> rusqlit
     let mut rows = sealed.query((hour_of(from.as_millisecond()), At(to)))?;
     while let Some(row) = rows.next()? {
         let data = row.get_ref(2)?.as_blob().map_err(rusqlite::Error::from)?;
-        for point in unpacked(row.get(0)?, data).unwrap_or_default() {
+        for point in all_unpacked(row.get(0)?, data)? {
             take(row.get(1)?, point);
         }
     }
@@ -369,7 +376,7 @@ pub(super) fn kept(db: &Connection) -> rusqlite::Result<Option<(Timestamp, Times
         let mut rows = rows.query([hour])?;
         while let Some(row) = rows.next()? {
             let data = row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
-            first = unpacked(hour, data).unwrap_or_default().iter().map(|point| point.at_ms).chain(first).min();
+            first = all_unpacked(hour, data)?.iter().map(|point| point.at_ms).chain(first).min();
         }
     }
     let last = of_log.1.max(of_hours.1);

@@ -223,3 +223,17 @@ fn what_was_told_of_old_incidents_is_forgotten_and_of_open_ones_is_not() {
     store.tidy(at(100 * DAY)).unwrap();
     assert_eq!(store.outbox_counts().unwrap(), outbox::Counts { queued: 1, ..outbox::Counts::default() });
 }
+
+#[test]
+fn a_damaged_hour_of_results_is_no_hour_without_results() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path());
+    drop(filled(&config));
+    let reader = Store::reader(&config).unwrap();
+    assert!(!reader.results_of_all(at(0), at(3600)).unwrap().is_empty());
+    rusqlite::Connection::open(&config.path).unwrap().execute("UPDATE result_hour SET data = x'01ff'", []).unwrap();
+    let reader = Store::reader(&config).unwrap();
+    for error in [reader.results_of_all(at(0), at(3600)).unwrap_err(), reader.results_kept().unwrap_err()] {
+        assert!(error.to_string().contains("a packed hour of results is damaged"), "{error}");
+    }
+}
