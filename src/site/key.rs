@@ -1,7 +1,10 @@
 //! Input keys: one number for all that a file is made of. Equal keys mean equal bytes, so a file
 //! whose key did not change need not be rendered.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    io::{self, Read},
+};
 
 use sha2::{Digest, Sha256};
 
@@ -31,9 +34,27 @@ pub type ContentHash = [u8; 16];
 /// The hash of a file's content.
 #[must_use]
 pub fn content_hash(bytes: &[u8]) -> ContentHash {
-    let digest = Sha256::digest(bytes);
+    cut(Sha256::digest(bytes).as_slice())
+}
+
+/// The hash of what is left to read, without holding it.
+///
+/// # Errors
+/// As reading does.
+pub fn hash_of(mut content: impl Read) -> io::Result<ContentHash> {
+    let mut digest = Sha256::new();
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        match content.read(&mut buffer)? {
+            0 => return Ok(cut(digest.finalize().as_slice())),
+            read => digest.update(buffer.get(..read).unwrap_or_default()),
+        }
+    }
+}
+
+fn cut(digest: &[u8]) -> ContentHash {
     let mut hash = ContentHash::default();
-    for (to, from) in hash.iter_mut().zip(digest.iter()) {
+    for (to, from) in hash.iter_mut().zip(digest) {
         *to = *from;
     }
     hash
@@ -63,5 +84,6 @@ mod tests {
     #[test]
     fn hashes_are_written_as_hex() {
         assert_eq!(hex(&content_hash(b"")), "e3b0c44298fc1c149afbf4c8996fb924");
+        assert_eq!(hash_of(b"abc".as_slice()).unwrap(), content_hash(b"abc"));
     }
 }

@@ -190,14 +190,15 @@ fn everything<'a>(snapshot: &'a Snapshot<'a>) -> Vec<Part<'a>> {
 /// Only what some facts concern.
 fn those<'a>(snapshot: &'a Snapshot<'a>, touched: &Touched) -> Vec<Part<'a>> {
     let facts = snapshot.facts;
-    let mut parts: Vec<Part<'_>> = touched.services.iter().cloned().map(Part::Service).collect();
+    // First what is largest: it is written while the rest is made.
+    let mut parts: Vec<Part<'_>> = touched.whole.then_some(Part::Whole).into_iter().collect();
+    parts.extend(touched.services.iter().cloned().map(Part::Service));
     // What is open says when anything on the site last changed.
     let open = facts.heads.open().filter(|_| touched.whole);
     let incidents: BTreeSet<&IncidentId> = touched.incidents.iter().chain(open).collect();
     let heads = incidents.into_iter().filter_map(|id| facts.heads.get(id));
     parts.extend(heads.map(|head| Part::Incident(head)));
     parts.extend(touched.months.iter().copied().map(Part::Month));
-    parts.extend(touched.whole.then_some(Part::Whole));
     parts
 }
 

@@ -8,20 +8,16 @@ use std::{
     collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
-    thread,
 };
 
 use crate::fsio::{self, TEMPORARY};
 
 use super::{
+    crew::Crew,
     manifest::{self, Entry, Manifest},
     plan::Order,
 };
 
-/// How many files are written and synced at once: a sync waits for the disk, not for us.
-const WRITERS: usize = 8;
-/// How many files are held in memory before they are staged.
-const BATCH: usize = 64;
 /// A pass of more files than this is synced as a whole: the file system is then busy with us anyway.
 const SYNCED_SINGLY: usize = 512;
 
@@ -46,9 +42,8 @@ fn failed(path: &Path, doing: &'static str) -> impl FnOnce(io::Error) -> WriteEr
 #[derive(Debug)]
 pub struct Pass<'a> {
     output: &'a Path,
-    /// Rendered, not yet staged.
-    waiting: Vec<(String, Vec<u8>)>,
-    /// Staged.
+    /// Stages files while the next ones are made.
+    crew: Crew<WriteError>,
     staged: Vec<(Order, String, Entry)>,
     /// How many of them are in their place.
     placed: usize,
@@ -60,7 +55,7 @@ impl<'a> Pass<'a> {
     /// A pass over `output`.
     #[must_use]
     pub fn new(output: &'a Path) -> Self {
-        Self { output, waiting: Vec::new(), staged: Vec::new(), placed: 0, unsynced: false }
+        Self { output, crew: Crew::default(), staged: Vec::new(), placed: 0, unsynced: false }
     }
 
     /// How many files were added.
@@ -79,25 +74,17 @@ impl<'a> Pass<'a> {
     /// `entry`.
     ///
     /// # Errors
-    /// If this file or one before it cannot be written.
+    /// If a file before it could not be written.
     pub fn add(&mut self, path: &str, order: Order, entry: Entry, bytes: Vec<u8>) -> Result<(), WriteError> {
         self.staged.push((order, path.to_owned(), entry));
-        self.waiting.push((path.to_owned(), bytes));
-        if self.waiting.len() >= BATCH { self.flush() } else { Ok(()) }
-    }
-
-    fn flush(&mut self) -> Result<(), WriteError> {
-        let waiting = std::mem::take(&mut self.waiting);
+        let target = self.output.join(path);
         // Many files are synced all at once, before the first is put in its place.
         let at_once = self.staged.len() > SYNCED_SINGLY;
         self.unsynced |= at_once;
-        let stage = |(path, bytes): &(String, Vec<u8>)| {
-            let target = self.output.join(path);
-            let stage = || fsio::stage(&target, bytes).and_then(|file| if at_once { Ok(()) } else { file.sync_all() });
+        self.crew.give(move || {
+            let stage = || fsio::stage(&target, &bytes).and_then(|file| if at_once { Ok(()) } else { file.sync_all() });
             stage().map_err(failed(&target, "written"))
-        };
-        in_parallel(&waiting, stage)?;
-        Ok(())
+        })
     }
 
     /// Puts every file in its place, makes that durable, and says so in the manifest.
@@ -105,19 +92,19 @@ impl<'a> Pass<'a> {
     /// # Errors
     /// If a file cannot be replaced: those before it are new, the others old.
     pub fn commit(mut self, manifest: &mut Manifest) -> Result<usize, WriteError> {
-        self.flush()?;
         if self.staged.is_empty() {
             return Ok(0);
         }
         let output = self.output;
         let sync_all = || fsio::sync_file_system(output).map_err(failed(output, "synced"));
+        self.staged.sort_by_key(|(order, ..)| *order);
+        // While the last files are written.
+        let begun = manifest.begin(output, self.staged.iter().map(|(_, path, _)| path.as_str()));
+        self.crew.finish()?;
+        begun.map_err(failed(output, "begun"))?;
         if self.unsynced {
             sync_all()?;
         }
-        self.staged.sort_by_key(|(order, ..)| *order);
-        manifest
-            .begin(output, self.staged.iter().map(|(_, path, _)| path.as_str()))
-            .map_err(failed(output, "begun"))?;
         for (_, path, _) in &self.staged {
             fsio::put_in_place(&output.join(path)).map_err(failed(output, "brought up to date"))?;
             self.placed += 1;
@@ -128,8 +115,10 @@ impl<'a> Pass<'a> {
             // Folders that did not exist are made durable through the ones that hold them.
             let targets = self.staged.iter().map(|(_, path, _)| Path::new(path));
             let folders: BTreeSet<&Path> = targets.flat_map(|path| path.ancestors().skip(1)).collect();
-            let folders: Vec<PathBuf> = folders.into_iter().map(|folder| output.join(folder)).collect();
-            in_parallel(&folders, |folder| fsio::sync_folder(folder).map_err(failed(folder, "synced")))?;
+            for folder in folders.into_iter().map(|folder| output.join(folder)) {
+                self.crew.give(move || fsio::sync_folder(&folder).map_err(failed(&folder, "synced")))?;
+            }
+            self.crew.finish()?;
         }
         let written = self.staged.len();
         for (_, path, entry) in std::mem::take(&mut self.staged) {
@@ -141,36 +130,12 @@ impl<'a> Pass<'a> {
 
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
+        // Why it was given up is known to whoever gave it up.
+        let _ = self.crew.finish();
         for (_, path, _) in self.staged.iter().skip(self.placed) {
             fsio::unstage(&self.output.join(path));
         }
     }
-}
-
-/// `work` on every item, a few at a time; results in order, or the first error.
-fn in_parallel<T: Sync, R: Send>(
-    items: &[T],
-    work: impl Fn(&T) -> Result<R, WriteError> + Sync,
-) -> Result<Vec<R>, WriteError> {
-    let share = items.len().div_ceil(WRITERS);
-    if share <= 1 {
-        return items.iter().map(work).collect();
-    }
-    let work = &work;
-    thread::scope(|scope| {
-        let threads: Vec<_> = items
-            .chunks(share)
-            .map(|chunk| scope.spawn(move || chunk.iter().map(work).collect::<Result<Vec<R>, _>>()))
-            .collect();
-        let mut results = Vec::with_capacity(items.len());
-        for thread in threads {
-            match thread.join() {
-                Ok(chunk) => results.extend(chunk?),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        }
-        Ok(results)
-    })
 }
 
 /// Removes one file of ours.

@@ -16,8 +16,9 @@ use super::{
     feeds::{Feed, select},
     json::Api,
     outages_csv,
+    pieces::{Composer, Piece},
     plan::{BadgeKind, Document, Format, What, sitemap_name},
-    snapshot::Snapshot,
+    snapshot::{FeedOf, Snapshot},
     view::{self, Base, Page, history, incident, index, service},
 };
 
@@ -28,11 +29,13 @@ pub struct Rendered {
     pub bytes: Vec<u8>,
     /// When the passing of time alone changes it.
     pub until: Option<Timestamp>,
+    /// The pieces that a later version may take over.
+    pub pieces: Vec<Piece>,
 }
 
 impl From<Vec<u8>> for Rendered {
     fn from(bytes: Vec<u8>) -> Self {
-        Self { bytes, until: None }
+        Self { bytes, ..Self::default() }
     }
 }
 
@@ -55,7 +58,7 @@ impl<'a> Renderer<'a> {
     pub fn render(&self, what: &What, path: &str) -> Result<Option<Rendered>, SiteError> {
         let snapshot = self.snapshot;
         let rendered = match what {
-            What::Index => self.index()?,
+            What::Index => self.index(path)?,
             What::Service(id) => match snapshot.context.service(id) {
                 Some(service) => self.page("service.html", &service::service(snapshot, service)?)?,
                 None => return Ok(None),
@@ -76,10 +79,8 @@ impl<'a> Renderer<'a> {
             What::Asset(name) => {
                 snapshot.context.assets.get(name).map(|asset| asset.bytes.clone()).unwrap_or_default().into()
             }
-            What::Updates(service, format) => self.updates(service.as_ref(), *format)?,
-            What::HistoryFeed(format) => {
-                written(&feeds::history(&snapshot.context.feed_site(), &snapshot.facts.incidents), *format).into()
-            }
+            What::Updates(service, format) => self.feed(FeedOf::Updates(service.clone()), *format)?,
+            What::HistoryFeed(format) => self.feed(FeedOf::History, *format)?,
             What::Calendar => {
                 let head = calendar::CalendarHead {
                     name: &snapshot.context.site.title,
@@ -89,9 +90,9 @@ impl<'a> Renderer<'a> {
             }
             What::Badge(service, kind) => self.badge(service.as_ref(), *kind).into(),
             What::Outages(id) => outages_csv::csv(&snapshot.archive.spans(id, Timestamp::MIN, Timestamp::MAX)?).into(),
-            What::Api(document) => self.api(*document).into(),
+            What::Api(document) => self.document(*document, path)?,
             What::ApiIncident(id) => match snapshot.incident(id)? {
-                Some(incident) => self.with_api(|api| api.incident(&incident)).into(),
+                Some(incident) => self.api().incident(&incident).into(),
                 None => return Ok(None),
             },
         };
@@ -102,16 +103,43 @@ impl<'a> Renderer<'a> {
         Ok(self.snapshot.context.templates.render(template, view)?.into_bytes().into())
     }
 
-    fn index(&self) -> Result<Rendered, SiteError> {
+    fn index(&self, path: &str) -> Result<Rendered, SiteError> {
         let templates = &self.snapshot.context.templates;
         let page = templates.render("index.html", &index::index(self.snapshot)?)?;
         let Some((head, tail)) = page.split_once(index::GROUPS) else { return Ok(page.into_bytes().into()) };
-        let mut html = head.to_owned();
-        for group in index::groups(self.snapshot) {
-            html.push_str(&templates.render("group.html", &group)?);
-        }
-        html.push_str(tail);
-        Ok(html.into_bytes().into())
+        self.composed(path, |html| {
+            html.text(head);
+            for (group, services) in index::groups(self.snapshot) {
+                let group = templates.render("group.html", &group)?;
+                let (head, tail) = group.split_once(index::ROWS).unwrap_or((&group, ""));
+                html.text(head);
+                for service in services {
+                    let make = || templates.render("row.html", index::row(self.snapshot, service));
+                    html.piece(index::row_key(self.snapshot, service), make)?;
+                }
+                html.text(tail);
+            }
+            html.text(tail);
+            Ok(())
+        })
+    }
+
+    /// A file put together by `fill` from what is published and what is new.
+    fn composed(
+        &self,
+        path: &str,
+        fill: impl Fn(&mut Composer) -> Result<(), SiteError>,
+    ) -> Result<Rendered, SiteError> {
+        let over = |old| {
+            let mut composer = Composer::over(old);
+            fill(&mut composer)?;
+            Ok::<_, SiteError>(composer.finish())
+        };
+        let (bytes, pieces) = match over(self.snapshot.published(path))? {
+            Some(finished) => finished,
+            None => over(None)?.unwrap_or_default(),
+        };
+        Ok(Rendered { bytes, pieces, until: None })
     }
 
     fn incident(&self, id: &IncidentId) -> Result<Option<Rendered>, SiteError> {
@@ -164,7 +192,30 @@ impl<'a> Renderer<'a> {
         }
     }
 
-    fn updates(&self, service: Option<&ServiceId>, format: Format) -> Result<Rendered, SiteError> {
+    fn feed(&self, of: FeedOf, format: Format) -> Result<Rendered, SiteError> {
+        let made = match self.snapshot.last_feed(&of) {
+            Some(made) => made,
+            None => {
+                let made = match &of {
+                    FeedOf::Updates(service) => self.updates(service.as_ref())?,
+                    FeedOf::History => {
+                        (feeds::history(&self.snapshot.context.feed_site(), &self.snapshot.facts.incidents), None)
+                    }
+                };
+                self.snapshot.keep_feed(of, made)
+            }
+        };
+        let (feed, until) = &*made;
+        let bytes = match format {
+            Format::Rss => feed.rss(),
+            Format::Atom => feed.atom(),
+            Format::Json => feed.json(),
+        };
+        Ok(Rendered { bytes, until: *until, ..Rendered::default() })
+    }
+
+    /// The news, and when there will be more of it although nothing happens.
+    fn updates(&self, service: Option<&ServiceId>) -> Result<(Feed, Option<Timestamp>), SiteError> {
         let snapshot = self.snapshot;
         let own;
         let events = if service.is_some() {
@@ -188,7 +239,7 @@ impl<'a> Renderer<'a> {
             incidents = &more;
         }
         let feed = feeds::updates(&snapshot.context.feed_site(), service, events, incidents, snapshot.now);
-        Ok(Rendered { bytes: written(&feed, format), until: select::next_shown_at(events, snapshot.now) })
+        Ok((feed, select::next_shown_at(events, snapshot.now)))
     }
 
     fn badge(&self, service: Option<&ServiceId>, kind: BadgeKind) -> Vec<u8> {
@@ -214,25 +265,27 @@ impl<'a> Renderer<'a> {
         if kind == BadgeKind::Shields { badge.shields() } else { badge.svg() }
     }
 
-    fn with_api<T>(&self, make: impl FnOnce(&Api<'_>) -> T) -> T {
+    fn api(&self) -> Api<'a> {
         let Snapshot { context, facts, now, .. } = *self.snapshot;
-        make(&Api {
+        Api {
             site: context.feed_site(),
             rules: &context.rules,
             services: &facts.services,
             incidents: &facts.incidents,
             fresh_until: fresh_until(slot(now)),
-        })
+            key: context.key,
+        }
     }
 
-    fn api(&self, document: Document) -> Vec<u8> {
-        self.with_api(|api| match document {
-            Document::Summary => api.summary(),
-            Document::Status => api.status(),
-            Document::Components => api.components(),
-            Document::Incidents => api.incidents(),
-            Document::Unresolved => api.incidents_unresolved(),
-            Document::Maintenances => api.maintenances(),
+    fn document(&self, document: Document, path: &str) -> Result<Rendered, SiteError> {
+        let api = self.api();
+        Ok(match document {
+            Document::Summary => self.composed(path, |json| Ok(api.summary(json)))?,
+            Document::Components => self.composed(path, |json| Ok(api.components(json)))?,
+            Document::Status => api.status().into(),
+            Document::Incidents => api.incidents().into(),
+            Document::Unresolved => api.incidents_unresolved().into(),
+            Document::Maintenances => api.maintenances().into(),
         })
     }
 
@@ -278,14 +331,6 @@ fn sitemap(root: &str, item: &str, urls: impl Iterator<Item = String>) -> Vec<u8
     }
     let _ = writeln!(xml, "</{root}>");
     xml.into_bytes()
-}
-
-fn written(feed: &Feed, format: Format) -> Vec<u8> {
-    match format {
-        Format::Rss => feed.rss(),
-        Format::Atom => feed.atom(),
-        Format::Json => feed.json(),
-    }
 }
 
 fn sum(a: Tally, b: Tally) -> Tally {

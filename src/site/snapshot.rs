@@ -1,6 +1,6 @@
 //! One moment as pages see it: facts, the present, and a way to ask for what is older.
 
-use std::{cell::RefCell, collections::BTreeMap, sync::Arc, time::Duration};
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc, time::Duration};
 
 use jiff::{Timestamp, ToSpan};
 
@@ -16,6 +16,8 @@ use super::{
     context::{Context, live_slot, next_live_slot, next_slot, slot},
     days::Days,
     facts::Facts,
+    feeds::Feed,
+    pieces::{Old, Pieces},
 };
 
 /// So many days of response times are drawn,
@@ -44,6 +46,18 @@ pub struct Summary {
     pub worst: ServiceStatus,
 }
 
+/// Which feed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FeedOf {
+    /// The news of a service, or of all.
+    Updates(Option<ServiceId>),
+    /// Whole incidents.
+    History,
+}
+
+/// A feed, and when it changes although nothing happens.
+type DatedFeed = (Feed, Option<Timestamp>);
+
 /// Response times, and until when they were read.
 type Drawn = (Timestamp, Arc<[LatencyPoint]>);
 
@@ -52,6 +66,15 @@ type Drawn = (Timestamp, Arc<[LatencyPoint]>);
 pub struct Memory {
     summaries: RefCell<BTreeMap<IncidentId, (u64, Arc<Summary>)>>,
     latency: RefCell<BTreeMap<ServiceId, Drawn>>,
+    /// By path within the output.
+    pieces: RefCell<BTreeMap<String, Arc<Pieces>>>,
+}
+
+impl Memory {
+    /// Notes where the pieces of a file lie that is about to be published.
+    pub fn keep_pieces(&self, path: &str, pieces: Pieces) {
+        self.pieces.borrow_mut().insert(path.to_owned(), Arc::new(pieces));
+    }
 }
 
 /// Facts, the moment, and a way to ask for more.
@@ -72,6 +95,8 @@ pub struct Snapshot<'a> {
     pace: Pace,
     /// When something was last told of a service, newest events only.
     told_at: BTreeMap<&'a ServiceId, Timestamp>,
+    /// The last feed that was made: it is written in one format after the other.
+    feed: RefCell<Option<(FeedOf, Rc<DatedFeed>)>>,
 }
 
 impl<'a> Snapshot<'a> {
@@ -89,7 +114,8 @@ impl<'a> Snapshot<'a> {
         for event in facts.events.iter().rev() {
             told_at.extend(event.services.iter().map(|service| (service, event.recorded_at)));
         }
-        let mut snapshot = Self { context, facts, memory, archive, now, days, pace: Pace::Calm, told_at };
+        let (pace, feed) = (Pace::Calm, RefCell::default());
+        let mut snapshot = Self { context, facts, memory, archive, now, days, pace, told_at, feed };
         let is_open = |id: &IncidentId| facts.heads.get(id).is_some_and(|head| !head.withdrawn);
         let is_live = |service: &Arc<Service>| snapshot.pace_of(&service.id) == Pace::Live;
         if facts.heads.open().any(is_open) || context.rules.services.iter().any(is_live) {
@@ -184,6 +210,27 @@ impl<'a> Snapshot<'a> {
         });
         self.memory.summaries.borrow_mut().insert(head.id.clone(), (head.version, Arc::clone(&summary)));
         Ok(Some(summary))
+    }
+
+    /// The feed that was made last, if it is this one.
+    #[must_use]
+    pub fn last_feed(&self, of: &FeedOf) -> Option<Rc<DatedFeed>> {
+        let last = self.feed.borrow();
+        last.as_ref().filter(|(last, _)| last == of).map(|(_, made)| Rc::clone(made))
+    }
+
+    /// Keeps a feed until another is made.
+    pub fn keep_feed(&self, of: FeedOf, made: DatedFeed) -> Rc<DatedFeed> {
+        let made = Rc::new(made);
+        *self.feed.borrow_mut() = Some((of, Rc::clone(&made)));
+        made
+    }
+
+    /// The published version of a file, if its pieces are known.
+    #[must_use]
+    pub fn published(&self, path: &str) -> Option<Old> {
+        let pieces = Arc::clone(self.memory.pieces.borrow().get(path)?);
+        Old::open(&self.context.site.output.join(path), pieces)
     }
 
     /// Until when response times are drawn: whole hours, and none whose last results may be on

@@ -15,6 +15,7 @@ use super::{
     facts::Touched,
     key::{Key, content_hash},
     manifest::{Entry, Manifest},
+    pieces::Pieces,
     plan::{self, Order, Planned, What},
     publish::{self, Pass, WriteError},
     publisher::{Published, SiteError},
@@ -214,10 +215,13 @@ impl<'a> Work<'a> {
             self.site.stands_until(entry.until, what);
             return Ok(true);
         }
-        let Some(Rendered { bytes, until }) = make()? else { return Ok(false) };
+        let Some(Rendered { bytes, until, pieces }) = make()? else { return Ok(false) };
         self.site.stands_until(until, what);
         let hash = content_hash(&bytes);
         let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        if !pieces.is_empty() {
+            self.snapshot.memory.keep_pieces(path, Pieces::new(hash, pieces));
+        }
         let fresh = Entry { key, slot, until, hash, length, leaving: false };
         let is_right = match known {
             Some(entry) if entry.hash == hash && entry.length == length => true,

@@ -328,7 +328,10 @@ impl Archive for Reader {
                  FROM incident WHERE revision > ?1",
             )?;
             let heads = heads.query_map([since], head)?.collect::<rusqlite::Result<_>>()?;
-            let mut rows = db.prepare_cached("SELECT json, v, seq FROM event WHERE revision > ?1 ORDER BY seq")?;
+            let mut rows = db.prepare_cached(
+                // Left alone, the order would make it look at every event that ever was.
+                "SELECT json, v, seq FROM event INDEXED BY event_revision WHERE revision > ?1 ORDER BY seq",
+            )?;
             let mut rows = rows.query([since])?;
             let mut events = Vec::new();
             while let Some(row) = rows.next()? {

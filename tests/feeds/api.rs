@@ -72,8 +72,8 @@ const UPDATE: &[&str] = &[
 fn every_member_that_clients_read_is_there() {
     for world in [fixture::hypervisor(), fixture::hostile(), fixture::quiet()] {
         let api = world.api();
-        assert!(api.summary().starts_with(b"{\"page\":{\"id\":"), "the page comes first");
-        let summary = json(&api.summary());
+        assert!(world.summary().starts_with(b"{\"page\":{\"id\":"), "the page comes first");
+        let summary = json(&world.summary());
         has(&summary, &["page", "components", "incidents", "scheduled_maintenances", "status"]);
         has(&summary["page"], PAGE);
         has(&summary["page"], &["watchbell_fresh_until"]);
@@ -105,7 +105,7 @@ fn every_member_that_clients_read_is_there() {
 
 #[test]
 fn times_have_milliseconds_and_a_zone() {
-    let summary = json(&fixture::hypervisor().api().summary());
+    let summary = json(&fixture::hypervisor().summary());
     assert_eq!(summary["page"]["updated_at"], "2020-04-05T11:45:00.000Z");
     assert_eq!(summary["page"]["watchbell_fresh_until"], "2020-04-05T12:10:00.000Z");
     assert_eq!(summary["page"]["time_zone"], "UTC");
@@ -113,7 +113,7 @@ fn times_have_milliseconds_and_a_zone() {
 
 #[test]
 fn services_stand_in_one_list_with_their_groups_before_them() {
-    let components = json(&fixture::hypervisor().api().components());
+    let components = json(&fixture::hypervisor().components());
     let components = components["components"].as_array().unwrap();
     let listed: Vec<_> = components.iter().map(|component| component["id"].as_str().unwrap()).collect();
     assert_eq!(listed, ["vm-host-1", "backup", "public", "bugzilla", "askbot", "archive", "wiki"]);
@@ -128,7 +128,7 @@ fn services_stand_in_one_list_with_their_groups_before_them() {
 
 #[test]
 fn a_service_that_nobody_looked_at_is_served_as_degraded_with_the_truth_beside_it() {
-    let components = json(&fixture::hypervisor().api().components());
+    let components = json(&fixture::hypervisor().components());
     let backup = components["components"].as_array().unwrap().iter().find(|one| one["id"] == "backup").unwrap().clone();
     assert_eq!(backup["status"], "degraded_performance");
     assert_eq!(backup["description"], "No recent data");
@@ -252,7 +252,7 @@ fn a_group_that_is_called_like_a_service_has_an_id_of_its_own() {
     wiki.id = id("public");
     world.rules.services[4] = wiki.into();
     world.names = watchbell::site::words::Names::of(&world.rules);
-    let components = json(&world.api().components());
+    let components = json(&world.components());
     let ids: Vec<_> = components["components"].as_array().unwrap().iter().map(|one| one["id"].clone()).collect();
     assert!(ids.contains(&"group:public".into()) && ids.contains(&"public".into()), "{ids:?}");
 }

@@ -18,6 +18,8 @@ use watchbell::{
     site::{
         feeds::{Authority, Feed, FeedSite, history, updates},
         json::Api,
+        key::Key,
+        pieces::Composer,
         words::{Names, Words},
     },
 };
@@ -127,7 +129,22 @@ impl World {
             services: &self.services,
             incidents: &self.incidents,
             fresh_until: self.now + jiff::SignedDuration::from_mins(10),
+            key: Key::default(),
         }
+    }
+
+    /// `summary.json`, of which nothing is published yet.
+    pub fn summary(&self) -> Vec<u8> {
+        let mut json = Composer::default();
+        self.api().summary(&mut json);
+        json.finish().unwrap().0
+    }
+
+    /// `components.json`, likewise.
+    pub fn components(&self) -> Vec<u8> {
+        let mut json = Composer::default();
+        self.api().components(&mut json);
+        json.finish().unwrap().0
     }
 
     pub fn set(&mut self, service: &str, status: ServiceStatus, since: &str) {

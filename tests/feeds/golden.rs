@@ -45,7 +45,7 @@ fn documents(world: &World) -> Vec<(String, Vec<u8>)> {
         ("feed.json".to_owned(), updates.json()),
         ("history.rss".to_owned(), history.rss()),
         ("history.atom".to_owned(), history.atom()),
-        ("api/v2/summary.json".to_owned(), pretty(&api.summary())),
+        ("api/v2/summary.json".to_owned(), pretty(&world.summary())),
         ("api/v2/status.json".to_owned(), pretty(&api.status())),
         ("api/v2/incidents.json".to_owned(), pretty(&api.incidents())),
         ("api/v2/scheduled-maintenances.json".to_owned(), pretty(&api.maintenances())),

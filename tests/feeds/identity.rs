@@ -145,7 +145,7 @@ fn an_incident_taken_off_the_site_leaves_nothing_but_that_fact() {
     let of_it: Vec<_> = updates.entries.iter().filter(|entry| entry.url.contains("vm-host-1")).collect();
     assert_eq!(of_it.len(), 1);
     assert_eq!(of_it[0].title, "Withdrawn: VM host 1 (Bugzilla, Ask and 1 more)");
-    let all = [updates.json(), world.history().json(), world.api().summary(), world.api().incidents()].concat();
+    let all = [updates.json(), world.history().json(), world.summary(), world.api().incidents()].concat();
     let all = String::from_utf8(all).unwrap();
     assert!(!all.contains("hypervisor") && !all.contains("Do not print"), "{all}");
 }

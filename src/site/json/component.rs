@@ -1,12 +1,17 @@
 //! Services and groups as components, and the state of the whole.
 
+use std::{collections::BTreeMap, convert::Infallible};
+
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{Api, time};
-use crate::domain::{
-    Impact, ServiceId, ServiceStatus,
-    service::{Group, Service},
+use crate::{
+    domain::{
+        GroupId, Impact, ServiceId, ServiceStatus,
+        service::{Group, Service},
+    },
+    site::pieces::Composer,
 };
 
 /// A component of the Statuspage API.
@@ -75,27 +80,52 @@ pub(super) const fn word(status: ServiceStatus) -> &'static str {
     }
 }
 
-/// All groups and services in one list: services without a group first, then each group before its
-/// services.
-pub(super) fn all<'a>(api: &Api<'a>) -> Vec<Component<'a>> {
-    let mut components = Vec::new();
-    let rules = api.rules;
-    let is_known = |service: &Service| rules.groups.iter().any(|group| service.group.as_ref() == Some(&group.id));
-    let mut position = 0;
-    for service in rules.services.iter().filter(|service| !is_known(service)) {
-        position += 1;
-        components.push(of_service(api, service, position));
+/// What is a component.
+enum Part<'a> {
+    Service(&'a Service),
+    Group(&'a Group, Vec<&'a Service>),
+}
+
+/// All groups and services with their positions, in one list: services without a group first, then
+/// each group before its services.
+fn parts<'a>(api: &Api<'a>) -> Vec<(usize, Part<'a>)> {
+    let mut members: BTreeMap<Option<&GroupId>, Vec<&Service>> = BTreeMap::new();
+    let is_known = |id: &&GroupId| api.rules.groups.iter().any(|group| group.id == **id);
+    for service in &api.rules.services {
+        members.entry(service.group.as_ref().filter(is_known)).or_default().push(service);
     }
-    for group in &rules.groups {
-        let members = || rules.services.iter().filter(|service| service.group.as_ref() == Some(&group.id));
-        if members().next().is_none() {
-            continue;
-        }
-        position += 1;
-        components.push(of_group(api, group, position));
-        components.extend((1..).zip(members()).map(|(n, service)| of_service(api, service, n)));
+    let numbered = |services: &[&'a Service]| -> Vec<(usize, Part<'a>)> {
+        (1..).zip(services).map(|(position, service)| (position, Part::Service(service))).collect()
+    };
+    let mut parts = numbered(&members.remove(&None).unwrap_or_default());
+    let groups = api.rules.groups.iter().filter_map(|group| Some((group, members.remove(&Some(&group.id))?)));
+    for (position, (group, members)) in (parts.len() + 1..).zip(groups.collect::<Vec<_>>()) {
+        let services = numbered(&members);
+        parts.push((position, Part::Group(group, members)));
+        parts.extend(services);
     }
-    components
+    parts
+}
+
+/// All components, with commas between them.
+pub(super) fn compose(api: &Api<'_>, json: &mut Composer) {
+    for (n, (position, part)) in parts(api).into_iter().enumerate() {
+        let (id, now) = match &part {
+            Part::Service(service) => (service.id.as_str(), Some(now(api, service))),
+            Part::Group(group, members) => (group.id.as_str(), worst(members.iter().map(|service| now(api, service)))),
+        };
+        let is_group = matches!(part, Part::Group(..));
+        let now = now.map(|now| (now.status, now.since.as_millisecond()));
+        let make = || {
+            let component = match &part {
+                Part::Service(service) => of_service(api, service, position),
+                Part::Group(group, members) => of_group(api, group, members, position),
+            };
+            let comma = if n == 0 { "" } else { "," };
+            Ok::<_, Infallible>(comma.to_owned() + &serde_json::to_string(&component).unwrap_or_default())
+        };
+        let Ok(()) = json.piece(api.key.and((n == 0, is_group, id, position, now)), make);
+    }
 }
 
 /// The component of one service, by its id; `None` if it is no longer configured.
@@ -145,9 +175,8 @@ fn of_service<'a>(api: &Api<'a>, service: &'a Service, position: usize) -> Compo
     }
 }
 
-fn of_group<'a>(api: &Api<'a>, group: &'a Group, position: usize) -> Component<'a> {
-    let members = || api.rules.services.iter().filter(|service| service.group.as_ref() == Some(&group.id));
-    let worst = worst(members().map(|service| now(api, service)));
+fn of_group<'a>(api: &Api<'a>, group: &'a Group, members: &[&'a Service], position: usize) -> Component<'a> {
+    let worst = worst(members.iter().map(|service| now(api, service)));
     let worst = worst.unwrap_or(Now { status: ServiceStatus::Operational, since: api.site.authority.founded_at() });
     Component {
         id: api.group_component_id(&group.id),
@@ -163,7 +192,7 @@ fn of_group<'a>(api: &Api<'a>, group: &'a Group, position: usize) -> Component<'
         page_id: api.page_id(),
         group: true,
         only_show_if_degraded: false,
-        components: Some(members().map(|service| service.id.as_str()).collect()),
+        components: Some(members.iter().map(|service| service.id.as_str()).collect()),
         watchbell: Truth { status: worst.status, since: time(worst.since) },
     }
 }

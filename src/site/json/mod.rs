@@ -10,13 +10,17 @@ use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::feeds::{FeedSite, timeline};
+use super::{
+    feeds::{FeedSite, timeline},
+    key::Key,
+    pieces::Composer,
+};
 use crate::domain::{IncidentId, ServiceId, archive::ServiceNow, incident::Incident, service::Rules};
 
 mod component;
 mod incident;
 
-use component::{Component, Status};
+use component::Status;
 use incident::IncidentItem;
 
 /// So many incidents stand in `incidents.json`.
@@ -35,6 +39,8 @@ pub struct Api<'a> {
     pub incidents: &'a BTreeMap<IncidentId, Incident>,
     /// Until when the documents that show the present may be believed.
     pub fresh_until: Timestamp,
+    /// Of the site and the rules: what was made under another is made anew.
+    pub key: Key,
 }
 
 #[derive(Serialize)]
@@ -51,7 +57,8 @@ struct Page<'a> {
 #[derive(Serialize)]
 struct Summary<'a> {
     page: Page<'a>,
-    components: Vec<Component<'a>>,
+    /// Put in by [`Api::compose`].
+    components: [(); 0],
     incidents: Vec<IncidentItem<'a>>,
     scheduled_maintenances: [(); 0],
     status: Status,
@@ -66,7 +73,8 @@ struct StatusOnly<'a> {
 #[derive(Serialize)]
 struct Components<'a> {
     page: Page<'a>,
-    components: Vec<Component<'a>>,
+    /// Put in by [`Api::compose`].
+    components: [(); 0],
 }
 
 #[derive(Serialize)]
@@ -89,15 +97,15 @@ struct Maintenances<'a> {
 
 impl<'a> Api<'a> {
     /// `summary.json`: everything that is going on.
-    #[must_use]
-    pub fn summary(&self) -> Vec<u8> {
-        bytes(&Summary {
+    pub fn summary(&self, json: &mut Composer) {
+        let around = Summary {
             page: self.page_now(),
-            components: component::all(self),
+            components: [],
             incidents: self.items(self.unresolved()),
             scheduled_maintenances: [],
             status: component::overall(self),
-        })
+        };
+        self.compose(&around, json);
     }
 
     /// `status.json`.
@@ -107,9 +115,20 @@ impl<'a> Api<'a> {
     }
 
     /// `components.json`.
-    #[must_use]
-    pub fn components(&self) -> Vec<u8> {
-        bytes(&Components { page: self.page_now(), components: component::all(self) })
+    pub fn components(&self, json: &mut Composer) {
+        self.compose(&Components { page: self.page_now(), components: [] }, json);
+    }
+
+    /// A document with all components between what comes before and after them.
+    fn compose(&self, around: &impl Serialize, json: &mut Composer) {
+        // No text of anybody's holds this: its quotes would be escaped.
+        const BETWEEN: &str = "\"components\":[";
+        let around = String::from_utf8(bytes(around)).unwrap_or_default();
+        let (head, tail) = around.split_once(BETWEEN).unwrap_or((&around, ""));
+        json.text(head);
+        json.text(BETWEEN);
+        component::compose(self, json);
+        json.text(tail);
     }
 
     /// `incidents.json`: the newest, in any state.

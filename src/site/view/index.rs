@@ -1,11 +1,13 @@
 //! The first page: is it them, what is known, which parts, was it so before, how do I hear.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use minijinja::Value;
 use serde::Serialize;
 
 use crate::domain::{
-    Impact, ServiceId, ServiceStatus,
+    GroupId, Impact, ServiceId, ServiceStatus,
     archive::{ArchiveError, Head},
     incident::Incident,
     service::Service,
@@ -17,6 +19,7 @@ use crate::site::{
     chart,
     context::Context,
     days::{self, Days},
+    key::Key,
     snapshot::{Pace, Snapshot},
 };
 
@@ -34,7 +37,7 @@ pub struct Index {
     as_of: When,
     fine: String,
     incidents: Vec<Card>,
-    /// [`GROUPS`]: a listing of thousands is not held beside the page that is made of it.
+    /// [`GROUPS`].
     groups: Value,
     past: Vec<PastDay>,
     calm: Option<Calm>,
@@ -43,6 +46,8 @@ pub struct Index {
 
 /// Stands where the groups go, each made of `group.html`. No text of anybody's becomes a comment.
 pub const GROUPS: &str = "<!--groups-->";
+/// Stands in a group where its services go, each made of `row.html`.
+pub const ROWS: &str = "<!--services-->";
 
 /// An open incident.
 #[derive(Debug, Serialize)]
@@ -62,8 +67,8 @@ struct Card {
 #[derive(Debug, Serialize)]
 pub struct Group {
     name: String,
-    days: u32,
-    services: Vec<Row>,
+    /// [`ROWS`].
+    services: Value,
     folds: bool,
     is_open: bool,
     summary: String,
@@ -71,11 +76,12 @@ pub struct Group {
 
 /// A service and its last days.
 #[derive(Debug, Serialize)]
-struct Row {
+pub struct Row {
     id: String,
     name: String,
     state: State,
     needs: String,
+    days: u32,
     bars: Value,
     uptime: String,
 }
@@ -164,15 +170,18 @@ fn card(snapshot: &Snapshot<'_>, incident: &Incident, stated_at: Timestamp) -> C
     }
 }
 
-/// Groups in the order of the config, then the services without one.
-pub fn groups(snapshot: &Snapshot<'_>) -> impl Iterator<Item = Group> {
-    let context = snapshot.context;
-    let (words, rules, days) = (&context.words, &context.rules, context.site.history_days);
+/// Groups in the order of the config, each with its services, then the services without one.
+pub fn groups<'a>(snapshot: &Snapshot<'a>) -> Vec<(Group, Vec<&'a Service>)> {
+    let Context { words, rules, .. } = snapshot.context;
+    let mut members: BTreeMap<Option<&GroupId>, Vec<&Service>> = BTreeMap::new();
+    for service in &rules.services {
+        members.entry(service.group.as_ref()).or_default().push(service);
+    }
     let named = rules.groups.iter().map(|group| (Some(&group.id), group.name.clone()));
     let rest = if rules.groups.is_empty() { "page.services" } else { "page.other_services" };
-    named.chain([(None, words.text(rest, &[]))]).filter_map(move |(id, name)| {
-        let services: Vec<&Service> =
-            rules.services.iter().filter(|service| service.group.as_ref() == id).map(AsRef::as_ref).collect();
+    let all = named.chain([(None, words.text(rest, &[]))]);
+    all.filter_map(|(id, name)| {
+        let services = members.remove(&id)?;
         let count = |test: fn(ServiceStatus) -> bool| {
             let matching = services.iter().filter(|service| test(snapshot.facts.status(&service.id)));
             u64::try_from(matching.count()).unwrap_or(u64::MAX)
@@ -181,26 +190,40 @@ pub fn groups(snapshot: &Snapshot<'_>) -> impl Iterator<Item = Group> {
         let total = words.count("page.count_services", count(|_| true), &[]);
         let summary =
             if trouble == 0 { total } else { format!("{total}, {}", words.count("page.in_trouble", trouble, &[])) };
-        let rows = services.iter().map(|service| row(snapshot, service)).collect();
         let folds = services.len() > UNFOLDED;
-        (!services.is_empty()).then_some(Group { name, days, services: rows, folds, is_open: trouble > 0, summary })
+        let group = Group { name, services: html(ROWS.to_owned()), folds, is_open: trouble > 0, summary };
+        Some((group, services))
     })
+    .collect()
 }
 
-fn row(snapshot: &Snapshot<'_>, service: &Service) -> Row {
+/// A service's row.
+#[must_use]
+pub fn row(snapshot: &Snapshot<'_>, service: &Service) -> Row {
     let context = snapshot.context;
-    let (bars, uptime) = bars(snapshot, service, &snapshot.days, false, snapshot.pace());
+    let (bars, uptime) = bars(snapshot, service, &snapshot.days, false, snapshot.pace_of(&service.id));
     Row {
         id: service.id.to_string(),
         name: service.name.clone(),
         state: state(context, snapshot.facts.status(&service.id)),
         needs: needs(snapshot, service),
+        days: context.site.history_days,
         bars: html(bars),
         uptime: match uptime {
             Some(_) => context.words.text("uptime.uptime", &[("percent", &context.words.uptime(uptime))]),
             None => context.words.uptime(None),
         },
     }
+}
+
+/// What the row of a service is made of.
+#[must_use]
+pub fn row_key(snapshot: &Snapshot<'_>, service: &Service) -> Key {
+    let facts = snapshot.facts;
+    let until = snapshot.counted_until(&service.id, snapshot.pace_of(&service.id));
+    let time = (snapshot.days.from().as_second(), until.as_millisecond());
+    let now = (facts.status(&service.id), facts.spans_key(&service.id), needs(snapshot, service));
+    snapshot.context.key.and((service.id.as_str(), now, time))
 }
 
 /// What a service that is in trouble needs that is in trouble too; empty otherwise.
