@@ -175,7 +175,9 @@ impl Turn<'_> {
     pub fn fell(&mut self, key: &CheckKey, check: &Check, from: Timestamp, probes: u32) {
         self.say(key, from, Some(super::Verdict::Down));
         self.judge(&key.service, from);
-        self.decide(&key.service, Some(key), Reason::Down { probes });
+        self.tell_how(key);
+        let cause = self.world.checks.get(key).and_then(|state| state.cause);
+        self.decide(&key.service, Some(key), Reason::Down { probes, cause });
         let status = self.world.services.get(&key.service).and_then(|state| state.record.now());
         if status.is_some_and(|(status, _)| status == ServiceStatus::UnderMaintenance) {
             self.decide(&key.service, Some(key), Reason::Planned);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::time;
+use super::{Reason, time};
 use crate::domain::{
     outcome::{Cause, CheckResult},
     service::{Cadence, Check},
@@ -87,7 +87,13 @@ pub(super) struct CheckState {
     /// When it last turned down.
     #[serde(default)]
     pub fell_at: Option<Timestamp>,
+    /// Why its run is no verdict yet: the beginning of the story of the incident that may follow.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub considered: Vec<(Timestamp, Reason)>,
 }
+
+/// Of what was decided of a run, so much from its beginning and so much from its end is kept.
+const CONSIDERED: usize = 8;
 
 /// What one more result changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,8 +109,13 @@ pub(super) enum Counted {
     },
     /// It failed often enough, but the verdict waits.
     Held,
-    /// It ended such a run before the verdict.
+    /// It ended such a run, of worse results, before the verdict.
     Blip {
+        /// After so many.
+        seen: u32,
+    },
+    /// It ended such a run, of better results, before the verdict.
+    Relapsed {
         /// After so many.
         seen: u32,
     },
@@ -126,7 +137,7 @@ impl CheckState {
     /// and that answers of both kinds together end an outage: into `degraded` if all were slow.
     pub fn count(&mut self, check: &Check, result: Verdict, at: Timestamp, waits: bool) -> Counted {
         let ended = match self.run {
-            Some((kind, run)) if kind != result && self.verdict != Some(kind) => Some(run.count),
+            Some((kind, run)) if kind != result && self.verdict != Some(kind) => Some((kind, run.count)),
             _ => None,
         };
         let run = Run::longer(self.run.filter(|(kind, _)| *kind == result).map(|(_, run)| run), at);
@@ -166,7 +177,8 @@ impl CheckState {
         }
         match ended {
             _ if self.verdict != Some(verdict) => Counted::Pending { seen: streak.count, needed },
-            Some(seen) => Counted::Blip { seen },
+            Some((kind, seen)) if Some(kind) < self.verdict => Counted::Relapsed { seen },
+            Some((_, seen)) => Counted::Blip { seen },
             None => Counted::Agrees,
         }
     }
@@ -181,8 +193,20 @@ impl CheckState {
         }
     }
 
+    /// Remembers why the present run is no verdict yet.
+    pub fn consider(&mut self, at: Timestamp, reason: Reason) {
+        if self.run.is_none_or(|(_, run)| run.count <= 1) {
+            self.considered.clear();
+        }
+        if self.considered.len() >= 2 * CONSIDERED {
+            self.considered.remove(CONSIDERED);
+        }
+        self.considered.push((at, reason));
+    }
+
     /// Forgets results that have not become a verdict, so that it needs new ones.
     pub fn forget_run(&mut self) {
+        self.considered.clear();
         self.run = None;
         self.answers = None;
         self.held_until = None;

@@ -6,7 +6,7 @@
 
 use jiff::Timestamp;
 
-use super::{case::Case, notes, telling::News, time, turn::Turn};
+use super::{Reason, case::Case, notes, telling::News, time, turn::Turn};
 use crate::domain::{
     IncidentId, IncidentStatus, ServiceId,
     event::EventKind,
@@ -124,6 +124,9 @@ impl Turn<'_> {
         self.step.merged.push((from.clone(), into.clone()));
         for decision in self.step.decisions.iter_mut().filter(|decision| decision.incident.as_ref() == Some(from)) {
             decision.incident = Some(into.clone());
+        }
+        if let Some(first) = moved.first() {
+            self.decide_for(into, first, Reason::Merged { from: from.clone() });
         }
         moved
     }

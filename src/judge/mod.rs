@@ -43,8 +43,15 @@ pub use check::Verdict;
 pub use world::{RestoreError, Row, World};
 
 use crate::domain::{
-    CheckKey, IncidentId, ServiceId, archive::ServiceNow, event::Event, incident::Incident, maintenance::Window,
-    note::Note, outcome::Outcome, service::Rules, span::SpanEdit,
+    CheckKey, IncidentId, ServiceId,
+    archive::ServiceNow,
+    event::Event,
+    incident::Incident,
+    maintenance::Window,
+    note::Note,
+    outcome::{Cause, Outcome},
+    service::Rules,
+    span::SpanEdit,
 };
 
 /// What the judge is given.
@@ -163,11 +170,17 @@ pub enum Reason {
         seen: u32,
         /// Of so many.
         needed: u32,
+        /// What this one said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cause: Option<Cause>,
     },
     /// Enough failures in a row.
     Down {
         /// How many.
         probes: u32,
+        /// What the last one said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cause: Option<Cause>,
     },
     /// Enough successes in a row.
     Up {
@@ -181,6 +194,11 @@ pub enum Reason {
     },
     /// A run of failures ended before the verdict.
     Blip {
+        /// After so many.
+        seen: u32,
+    },
+    /// A run of successes did.
+    Relapsed {
         /// After so many.
         seen: u32,
     },
@@ -200,6 +218,11 @@ pub enum Reason {
     JoinedStorm {
         /// How many.
         services: u32,
+    },
+    /// Another incident turned out to be the same.
+    Merged {
+        /// What leads here from now on.
+        from: IncidentId,
     },
     /// Its root is back, and it is not.
     LeftBehind {
@@ -223,6 +246,11 @@ pub enum Reason {
     WaitsForOperator,
     /// The operator says it is over, but a check is still down.
     StillDown,
+    /// People promised to say more by then and did not: operators and owners are told.
+    Overdue {
+        /// By when.
+        promised_at: Timestamp,
+    },
     /// Nobody has looked for too long.
     NoRecentData,
     /// Its service is no longer configured.
@@ -242,19 +270,32 @@ pub enum Reason {
     NotCounted,
 }
 
+impl Reason {
+    /// What the probe said that led to it.
+    #[must_use]
+    pub const fn cause(&self) -> Option<&Cause> {
+        match self {
+            Self::BelowThreshold { cause, .. } | Self::Down { cause, .. } => cause.as_ref(),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::BelowThreshold { seen, needed } => write!(f, "not yet decided: {seen} of {needed} probes agree"),
-            Self::Down { probes } => write!(f, "down: {probes} probes in a row failed"),
+            Self::BelowThreshold { seen, needed, .. } => write!(f, "not yet decided: {seen} of {needed} probes agree"),
+            Self::Down { probes, .. } => write!(f, "down: {probes} probes in a row failed"),
             Self::Up { probes } => write!(f, "up: {probes} probes in a row succeeded"),
             Self::Degraded { probes } => write!(f, "slow: {probes} probes in a row took too long"),
             Self::Blip { seen } => write!(f, "nothing: it was good again after {seen} failed"),
+            Self::Relapsed { seen } => write!(f, "nothing: it failed again after {seen} succeeded"),
             Self::Opened => f.write_str("a new incident"),
             Self::Joined => f.write_str("part of this incident"),
             Self::JoinedCascade { root } => write!(f, "part of this incident: it goes back to {root}"),
             Self::JoinedRelated => f.write_str("part of this incident: related, and at the same time"),
             Self::JoinedStorm { services } => write!(f, "part of this incident: {services} services fail at once"),
+            Self::Merged { from } => write!(f, "the incident {from} is the same: it leads here from now on"),
             Self::LeftBehind { root } => write!(f, "still failing, although {root}, which it needs, is back"),
             Self::Reopened => f.write_str("failing again: the incident goes on"),
             Self::Intermittent => f.write_str("it comes and goes: told once, then only the site follows"),
@@ -264,6 +305,12 @@ impl fmt::Display for Reason {
             Self::Resolved => f.write_str("over: everything affected is back"),
             Self::WaitsForOperator => f.write_str("everything is back; its note leaves the end to the operator"),
             Self::StillDown => f.write_str("the operator says it is over, but a check is still down"),
+            Self::Overdue { promised_at } => {
+                write!(
+                    f,
+                    "the next update was promised for {promised_at} and did not come: operators and owners are told"
+                )
+            }
             Self::NoRecentData => f.write_str("nobody has looked for too long"),
             Self::NoLongerMonitored => f.write_str("no longer in the config"),
             Self::WaitsForAncestor { ancestor } => write!(f, "waits: {ancestor}, which it needs, is in question"),

@@ -24,7 +24,7 @@ pub const UNKNOWN: CheckResult = CheckResult::Unknown;
 
 /// Every story begins here; times in stories are seconds from here.
 const START: i64 = 1_795_255_200; // 2026-11-21T10:00:00Z
-const LATENCY: Duration = Duration::from_millis(100);
+pub const LATENCY: Duration = Duration::from_millis(100);
 
 pub fn service_id(id: &str) -> ServiceId {
     ServiceId::new(id).unwrap()
@@ -334,6 +334,14 @@ impl Story {
             format!("{} {} {}{hidden}", seconds(event.recorded_at), event.kind, services.join(" "))
         };
         self.events.iter().map(line).collect()
+    }
+
+    /// The decisions that are kept with an incident: `"70 api: down: 3 probes in a row failed"`.
+    pub fn reasons(&self) -> Vec<String> {
+        let mut kept: Vec<_> =
+            self.steps.iter().flat_map(|step| &step.decisions).filter(|it| it.incident.is_some()).collect();
+        kept.sort_by_key(|decision| decision.at);
+        kept.iter().map(|it| format!("{} {}: {}", seconds(it.at), it.service, it.reason)).collect()
     }
 
     /// How a service was: `"0 operational"`, each since when.

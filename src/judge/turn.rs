@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::{
-    Input, Priority, Reason, Request, Sight, Step,
+    Decision, Input, Priority, Reason, Request, Sight, Step,
     check::{self, CheckState, Counted, Run, Verdict},
     service,
     telling::News,
@@ -158,26 +158,31 @@ impl<'a> Turn<'a> {
         }
         match counted {
             Counted::Pending { seen, needed } if result != Verdict::Up => {
-                self.decide(&key.service, Some(key), Reason::BelowThreshold { seen, needed });
+                self.consider(key, Reason::BelowThreshold { seen, needed, cause: outcome.cause });
             }
             Counted::Agrees | Counted::Pending { .. } => {}
             Counted::Held => {
                 let reason = waits.map_or(Reason::NotCounted, |(reason, _)| reason);
-                self.decide(&key.service, Some(key), reason);
+                self.consider(key, reason);
             }
             Counted::Blip { seen } => self.decide(&key.service, Some(key), Reason::Blip { seen }),
+            Counted::Relapsed { seen } => self.decide(&key.service, Some(key), Reason::Relapsed { seen }),
             Counted::Decided { verdict: Verdict::Down, from, probes } => self.fell(key, check, from, probes),
             Counted::Decided { verdict, from, probes } => {
+                // That it is up is part of an incident which may be over by it; that it is slow, of one
+                // which may begin with it.
+                if verdict == Verdict::Up {
+                    self.decide(&key.service, Some(key), Reason::Up { probes });
+                }
                 self.say(key, from, Some(verdict));
                 self.judge(&key.service, from);
                 if was_down {
                     self.ask_dependants(&key.service);
                 }
-                self.decide(
-                    &key.service,
-                    Some(key),
-                    if verdict == Verdict::Up { Reason::Up { probes } } else { Reason::Degraded { probes } },
-                );
+                self.tell_how(key);
+                if verdict == Verdict::Degraded {
+                    self.decide(&key.service, Some(key), Reason::Degraded { probes });
+                }
             }
         }
         if is_pending {
@@ -187,6 +192,33 @@ impl<'a> Turn<'a> {
         if is_answered {
             self.release(&key.service);
         }
+    }
+
+    /// Decides that a run of `key` is no verdict yet. If no incident has that in its story, the one to
+    /// which the run may lead will.
+    fn consider(&mut self, key: &CheckKey, reason: Reason) {
+        self.decide(&key.service, Some(key), reason.clone());
+        if self.step.decisions.last().is_some_and(|decision| decision.incident.is_some()) {
+            return;
+        }
+        if let Some(state) = self.world.checks.get_mut(key) {
+            state.consider(self.at, reason);
+        }
+    }
+
+    /// A run of `key` became a verdict: how is part of the story of its incident, if it has one.
+    pub fn tell_how(&mut self, key: &CheckKey) {
+        let Some(state) = self.world.checks.get_mut(key) else { return };
+        let considered = std::mem::take(&mut state.considered);
+        let Some(incident) = self.world.open_part(&key.service) else { return };
+        let (service, check) = (&key.service, Some(key.clone()));
+        self.step.decisions.extend(considered.into_iter().map(|(at, reason)| Decision {
+            at,
+            service: service.clone(),
+            check: check.clone(),
+            incident: Some(incident.clone()),
+            reason,
+        }));
     }
 
     /// News that `key` may join, should it turn down, waits for that.
@@ -265,6 +297,9 @@ impl<'a> Turn<'a> {
             let promised_at = case.overdue_told.unwrap_or(self.at);
             self.world.touch_incident(id);
             let services = self.parts(id);
+            if let Some(first) = services.first() {
+                self.decide_for(id, first, Reason::Overdue { promised_at });
+            }
             self.step.sights.push(Sight::Overdue { incident: id.clone(), services, promised_at });
         }
         if self.world.wait_ends_at().is_some_and(|until| until <= self.at) {

@@ -31,11 +31,12 @@ fn two_failures_are_a_blip() {
     assert!(story.told().is_empty());
     assert_eq!(story.spans("api"), ["0 operational"]);
     let reasons: Vec<_> = story.steps.iter().flat_map(|step| &step.decisions).map(|it| &it.reason).collect();
+    let cause = Some(Class::ConnectRefused.into());
     assert_eq!(
         reasons[1..],
         [
-            &Reason::BelowThreshold { seen: 1, needed: 3 },
-            &Reason::BelowThreshold { seen: 2, needed: 3 },
+            &Reason::BelowThreshold { seen: 1, needed: 3, cause },
+            &Reason::BelowThreshold { seen: 2, needed: 3, cause },
             &Reason::Blip { seen: 2 }
         ]
     );

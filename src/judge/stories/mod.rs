@@ -9,3 +9,4 @@ mod incidents;
 mod laws;
 mod notes;
 mod planned;
+mod reasons;
