@@ -156,7 +156,7 @@ fn told(mut lane: Lane, events: &[Arc<Event>], directory: &Directory, until: Tim
             let Some(place) = lane.pending.iter().position(|pending| pending.delivery == delivery) else { continue };
             match decision {
                 // Never again at the same time: that would have no end.
-                Decision::Hold { until } => looks.extend(Some(until).filter(|until| *until > now)),
+                Decision::Hold { until, .. } => looks.extend(Some(until).filter(|until| *until > now)),
                 Decision::Send { news, .. } => {
                     messages.push((news, now));
                     lane.told.push(Told { event: lane.pending.remove(place).event, at: now });

@@ -11,6 +11,7 @@
 //! Without `[email]` in the config nobody runs the worker: events stay in the feeds, and their
 //! deliveries wait in the store until there is a way to send them.
 
+pub mod account;
 mod carrier;
 pub mod compose;
 pub mod ledger;

@@ -486,7 +486,7 @@ fn fate(delivery: DeliveryId, decision: &Decision) -> Fate {
     match decision {
         Decision::Send { .. } => Fate::Leaves { within: delivery },
         Decision::Folded { into } => Fate::Leaves { within: *into },
-        Decision::Hold { until } => Fate::Waits { until: *until },
+        Decision::Hold { until, .. } => Fate::Waits { until: *until },
         Decision::Drop { reason } => Fate::Dropped { reason: reason.as_str() },
     }
 }

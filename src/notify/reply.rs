@@ -28,9 +28,12 @@ pub enum Phase {
     Body,
 }
 
-impl fmt::Display for Phase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Phase {
+    const ALL: [Self; 8] =
+        [Self::Connect, Self::Greeting, Self::Tls, Self::Auth, Self::Sender, Self::Recipient, Self::Data, Self::Body];
+
+    const fn as_str(self) -> &'static str {
+        match self {
             Self::Connect => "connecting",
             Self::Greeting => "the greeting",
             Self::Tls => "encrypting",
@@ -39,7 +42,13 @@ impl fmt::Display for Phase {
             Self::Recipient => "RCPT TO",
             Self::Data => "DATA",
             Self::Body => "the message",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
@@ -84,6 +93,20 @@ impl Reply {
     pub fn refused(phase: Phase, code: u16, text: &str) -> Self {
         let enhanced = enhanced(text).filter(|(class, ..)| u16::from(*class) == code / 100);
         Self::Refused { phase, code, enhanced, text: said(text) }
+    }
+
+    /// The refusal or failure that was written down as `text`, by [`fmt::Display`]; `None` if it was
+    /// neither.
+    #[must_use]
+    pub fn written(text: &str) -> Option<Self> {
+        let (said, phase) = text.strip_suffix(')')?.rsplit_once(" (")?;
+        let of = |name: &str| Phase::ALL.into_iter().find(|phase| phase.as_str() == name);
+        if let Some(phase) = phase.strip_prefix("during ") {
+            return Some(Self::broken(of(phase)?, said));
+        }
+        let phase = of(phase.strip_prefix("to ")?)?;
+        let (code, said) = said.split_once(' ').unwrap_or((said, ""));
+        Some(Self::refused(phase, code.parse().ok()?, said))
     }
 
     /// A failure without an answer.
@@ -149,6 +172,23 @@ pub enum Class {
     Nothing,
 }
 
+impl Class {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sent => "sent",
+            Self::Away => "away",
+            Self::Ours => "ours",
+            Self::Later => "later",
+            Self::Policy => "policy",
+            Self::Gone => "gone",
+            Self::Never => "never",
+            Self::Nothing => "nothing",
+        }
+    }
+}
+
 /// Sorts an answer.
 #[must_use]
 pub fn classify(reply: &Reply) -> Class {
@@ -201,6 +241,22 @@ mod tests {
 
     fn class(phase: Phase, code: u16, text: &str) -> Class {
         classify(&Reply::refused(phase, code, text))
+    }
+
+    #[test]
+    fn what_was_written_down_is_of_the_same_class() {
+        for reply in [
+            Reply::refused(Phase::Recipient, 550, "5.1.1 no such user (really)"),
+            Reply::refused(Phase::Recipient, 451, "4.7.1 greylisted"),
+            Reply::refused(Phase::Body, 554, "5.7.1 spam"),
+            Reply::broken(Phase::Body, "the connection was lost"),
+            Reply::broken(Phase::Connect, "refused"),
+        ] {
+            assert_eq!(Reply::written(&reply.to_string()), Some(reply));
+        }
+        for other in ["250 ok", "", "no such mailbox (to nobody)", "x (to RCPT TO)"] {
+            assert_eq!(Reply::written(other), None, "{other}");
+        }
     }
 
     #[test]

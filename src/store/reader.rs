@@ -153,7 +153,7 @@ impl Reader {
         })
     }
 
-    fn read<T>(
+    pub(super) fn read<T>(
         &self,
         doing: &'static str,
         act: impl FnOnce(&Connection) -> rusqlite::Result<T>,

@@ -265,8 +265,11 @@ fn remove(tx: &Transaction<'_>, id: &SubscriberId, trace: Trace, now: Timestamp)
         .execute((departed_hash(tx, &found.address)?, At(now)))?;
         // Of what was sent only the count stays: servers like to repeat the address in a reply.
         tx.prepare_cached("UPDATE delivery SET reply = NULL WHERE subscriber = ?1")?.execute([id.as_bytes()])?;
-        tx.prepare_cached("DELETE FROM delivery WHERE subscriber = ?1 AND done_at IS NULL")?
-            .execute([id.as_bytes()])?;
+        tx.prepare_cached(
+            "UPDATE delivery SET state = 'dropped', epoch = NULL, done_at = ?2, reply = 'left', folded_into = NULL
+             WHERE subscriber = ?1 AND done_at IS NULL",
+        )?
+        .execute((id.as_bytes(), At(now)))?;
     } else {
         tx.prepare_cached("DELETE FROM delivery WHERE subscriber = ?1")?.execute([id.as_bytes()])?;
     }

@@ -91,6 +91,23 @@ fn one_pass_finds_publishes_and_tells() {
     assert!(story.contains("resolved") && story.contains("HTTP 503"), "{story}");
     let shown = json(folder, &["incident", "show", id, "--json"]);
     assert!(!shown["decisions"].as_array().unwrap().is_empty());
+    for part in [
+        "not yet decided: 1 of 3 probes agree (HTTP 503)",
+        "down: 3 probes in a row failed (HTTP 503)",
+        "up: 2 probes in a row succeeded",
+        "over: everything affected is back",
+        "-> opened (Api):",
+        "-> resolved (Api):",
+        "1 subscriber by mail, accepted at ",
+    ] {
+        assert!(story.contains(part), "{part}\n{story}");
+    }
+    assert!(!story.contains("ann@"), "{story}");
+    let told = shown["told"].as_array().unwrap();
+    let kinds: Vec<&str> = told.iter().map(|event| event["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["opened", "resolved"]);
+    assert!(told.iter().all(|event| event["to"][0]["accepted"]["count"] == 1), "{told:?}");
+    assert!(json(folder, &["incident", "list", "--json"])[0].get("told").is_none(), "only of one that is shown");
     assert!(shown["services"][0]["downtime_s"].as_f64().unwrap() > 0.0);
 }
 

@@ -97,7 +97,9 @@ impl Record {
         let events = rows(folder, "SELECT id, recorded_at, json_extract(json, '$.notify') FROM event", |row| {
             Ok(Event { id: uuid(row.get(0)?), recorded_at: instant(row.get(1)?), tells: row.get(2)? })
         });
-        let deliveries = rows(folder, "SELECT id, event, subscriber, state, reply, folded_into FROM delivery", |row| {
+        // What waited for someone who left is theirs no more.
+        let sql = "SELECT id, event, subscriber, state, reply, folded_into FROM delivery WHERE reply IS NOT 'left'";
+        let deliveries = rows(folder, sql, |row| {
             Ok(Delivery {
                 id: uuid(row.get(0)?),
                 event: uuid(row.get(1)?),

@@ -44,6 +44,8 @@ pub enum Decision {
     Hold {
         /// When.
         until: Timestamp,
+        /// Why.
+        reason: HoldReason,
     },
     /// Told by the message of another delivery of the same plan.
     Folded {
@@ -111,6 +113,44 @@ impl News {
             Self::Postmortem => "postmortem",
             Self::Withdrawn => "withdrawn",
             Self::Passed => "passed",
+        }
+    }
+}
+
+/// Why something is not told yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum HoldReason {
+    /// Others may join it.
+    Gather,
+    /// A person's words rest, so that they can be mended.
+    Settle,
+    /// It must last for `notify_after`.
+    NotifyAfter,
+    /// It does not matter enough to them, and may come to.
+    BelowMinImpact,
+    /// Something that comes before it is not told yet.
+    Order,
+}
+
+impl HoldReason {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Gather => "gather",
+            Self::Settle => "settle",
+            Self::NotifyAfter => "notify_after",
+            Self::BelowMinImpact => "below_min_impact",
+            Self::Order => "order",
+        }
+    }
+
+    /// For what an event waits until it seals.
+    const fn of_unsealed(event: &Event) -> Self {
+        match event.kind {
+            EventKind::Updated | EventKind::Postmortem => Self::Settle,
+            _ if event.update.is_some() => Self::Settle,
+            _ => Self::Gather,
         }
     }
 }
@@ -197,8 +237,10 @@ pub fn plan(lane: &Lane, directory: &Directory, now: Timestamp) -> Vec<(Delivery
     // Whatever waits keeps its place: nothing overtakes an event that may still change.
     let mut until = now;
     for pending in waiting {
+        let is_open = !pending.event.is_sealed(now);
+        let reason = if is_open { HoldReason::of_unsealed(&pending.event) } else { HoldReason::Order };
         until = until.max(pending.event.seals_at);
-        decisions.push((pending.delivery, Decision::Hold { until }));
+        decisions.push((pending.delivery, Decision::Hold { until, reason }));
     }
     decisions
 }
@@ -259,7 +301,8 @@ impl Planner<'_> {
         let mut decisions: Decisions =
             earlier.iter().map(|pending| (pending.delivery, Decision::Folded { into: within })).collect();
         decisions.push((within, Decision::Send { news, fold }));
-        decisions.extend(others.iter().map(|pending| (pending.delivery, Decision::Hold { until: self.now })));
+        let waits = Decision::Hold { until: self.now, reason: HoldReason::Order };
+        decisions.extend(others.iter().map(|pending| (pending.delivery, waits.clone())));
         Some(in_order(decisions, &self.lane.pending))
     }
 
@@ -273,11 +316,11 @@ impl Planner<'_> {
             decisions.iter().any(|(_, decision)| matches!(decision, Decision::Send { .. } | Decision::Hold { .. }));
         if busy {
             let until = decisions.iter().find_map(|(_, decision)| match decision {
-                Decision::Hold { until } => Some(*until),
+                Decision::Hold { until, .. } => Some(*until),
                 _ => None,
             });
-            let until = until.unwrap_or(self.now);
-            decisions.extend(late.iter().map(|pending| (pending.delivery, Decision::Hold { until })));
+            let waits = Decision::Hold { until: until.unwrap_or(self.now), reason: HoldReason::Order };
+            decisions.extend(late.iter().map(|pending| (pending.delivery, waits.clone())));
         } else {
             decisions.extend(self.decide_run(late));
         }
@@ -305,8 +348,8 @@ impl Planner<'_> {
                 decisions.extend(earlier.map(|pending| (pending.delivery, Decision::Folded { into: last.delivery })));
                 decisions.push((last.delivery, Decision::Send { news, fold }));
             }
-            Verdict::Hold(until) => {
-                decisions.extend(kept.iter().map(|pending| (pending.delivery, Decision::Hold { until })));
+            Verdict::Hold(until, reason) => {
+                decisions.extend(kept.iter().map(|pending| (pending.delivery, Decision::Hold { until, reason })));
             }
             Verdict::Drop(reason) => {
                 decisions.extend(kept.iter().map(|pending| (pending.delivery, Decision::Drop { reason })));
@@ -373,7 +416,7 @@ impl Planner<'_> {
         let (started_at, _) = self.recipient.stretch(&view);
         let pause = self.now.duration_since(started_at) / 4;
         let pause = pause.clamp(SignedDuration::from_secs(15), SignedDuration::from_secs(300));
-        Some(Verdict::Hold(later(self.now, pause)))
+        Some(Verdict::Hold(later(self.now, pause), HoldReason::BelowMinImpact))
     }
 
     /// `notify_after`: what no person has spoken of waits until it lasted that long.
@@ -393,7 +436,8 @@ impl Planner<'_> {
                 is_lasting
                     .then(|| later(part.started_at, SignedDuration::try_from(after).unwrap_or(SignedDuration::MAX)))
             });
-        Some(deadlines.min().map_or(Verdict::Drop(DropReason::TooShort), Verdict::Hold))
+        let hold = |until| Verdict::Hold(until, HoldReason::NotifyAfter);
+        Some(deadlines.min().map_or(Verdict::Drop(DropReason::TooShort), hold))
     }
 
     /// Whether an outage of `service` is news that has not lasted long enough.
@@ -442,7 +486,7 @@ impl Planner<'_> {
 
 enum Verdict {
     Tell(News),
-    Hold(Timestamp),
+    Hold(Timestamp, HoldReason),
     Drop(DropReason),
 }
 

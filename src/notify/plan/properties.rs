@@ -123,7 +123,7 @@ impl Reader {
                     self.done.insert(number(delivery), "dropped");
                     changed = true;
                 }
-                Decision::Hold { until } => assert!(until >= at(now)),
+                Decision::Hold { until, .. } => assert!(until >= at(now)),
                 Decision::Send { .. } | Decision::Folded { .. } => {}
             }
         }

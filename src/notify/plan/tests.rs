@@ -16,7 +16,7 @@ fn short_by(lane: &Lane, rules: &Rules, second: i64) -> Vec<String> {
         .into_iter()
         .map(|(_, decision)| match decision {
             Decision::Send { news, .. } => news.as_str().to_owned(),
-            Decision::Hold { until } => format!("hold {}", until.duration_since(at(0)).as_secs()),
+            Decision::Hold { until, .. } => format!("hold {}", until.duration_since(at(0)).as_secs()),
             Decision::Folded { .. } => "folded".to_owned(),
             Decision::Drop { reason } => reason.as_str().to_owned(),
         })
@@ -42,6 +42,32 @@ fn what_is_not_sealed_waits_and_so_does_what_comes_after_it() {
     let lane = story.lane(&subscriber(&[]), &[], &[0, 1, 2]);
     assert_eq!(short(&lane, 9), ["hold 10", "hold 35", "hold 35"]);
     assert_eq!(short(&lane, 10), ["opened", "hold 35", "hold 35"]);
+}
+
+#[test]
+fn what_waits_says_for_what() {
+    let reasons = |lane: &Lane, second: i64| -> Vec<&str> {
+        let all = plan(lane, &directory(), at(second)).into_iter();
+        let reasons = all.map(|(_, decision)| match decision {
+            Decision::Hold { reason, .. } => reason.as_str(),
+            _ => "",
+        });
+        reasons.collect()
+    };
+    let mut story = Story::untold(0, &["api"]);
+    story.tell(0, EventKind::Opened, &["api"]).seals_at = at(10);
+    story.says(5, IncidentStatus::Identified, "Found.").seals_at = at(35);
+    story.resolves(20);
+    let lane = story.lane(&subscriber(&[]), &[], &[0, 1, 2]);
+    assert_eq!(reasons(&lane, 21), ["", "settle", "order"]);
+    assert_eq!(reasons(&lane, 9), ["gather", "settle", "order"], "what is sealed waits for what is not");
+    let slow = Story::opens(0, &["slowpoke"]);
+    assert_eq!(reasons(&slow.lane(&subscriber(&[]), &[], &[0]), 60), ["notify_after"]);
+    let mut picky = subscriber(&[]);
+    picky.wants.min_impact = Impact::Critical;
+    let mut minor = Story::opens(0, &["api"]);
+    minor.incident.impact_override = Some(Impact::Minor);
+    assert_eq!(reasons(&minor.lane(&picky, &[], &[0]), 60), ["below_min_impact"]);
 }
 
 #[test]

@@ -55,6 +55,16 @@ struct FanOut {
     after: Vec<u8>,
 }
 
+/// Who is to be told of an event, from its services, its groups, and the number of its fan-out: of
+/// those behind the fourth, up to and with the fifth. How much it matters to them is asked when it is
+/// about to be told: that may still change.
+pub(super) const TO_BE_TOLD: &str = "FROM subscriber
+    WHERE id > ?4 AND id <= ?5 AND state = 'confirmed' AND incidents
+        AND (services = '[]' AND groups = '[]'
+            OR EXISTS (SELECT 1 FROM json_each(services) WHERE value IN (SELECT value FROM json_each(?1)))
+            OR EXISTS (SELECT 1 FROM json_each(groups) WHERE value IN (SELECT value FROM json_each(?2))))
+        AND NOT EXISTS (SELECT 1 FROM latecomer WHERE latecomer.subscriber = subscriber.id AND since >= ?3)";
+
 const COLUMNS: &str = "no, event, event_seq, incident, services, groups, not_before, after";
 
 impl FanOut {
@@ -72,30 +82,23 @@ impl FanOut {
     }
 
     /// Queues it for those behind `after`, up to and with `last`, who follow it and do not have it
-    /// yet. How much it matters to them is asked when it is about to be told: that may still change.
+    /// yet.
     fn queue(&self, tx: &Connection, after: &[u8], last: &[u8]) -> rusqlite::Result<usize> {
-        tx.prepare_cached(
+        tx.prepare_cached(&format!(
             "INSERT INTO delivery (id, event, event_seq, incident, subscriber, state, not_before)
-             SELECT delivery_id(?1, id), ?1, ?2, ?3, id, 'queued', ?4
-             FROM subscriber
-             WHERE id > ?5 AND id <= ?6 AND state = 'confirmed' AND incidents
-                 AND (services = '[]' AND groups = '[]'
-                     OR EXISTS (SELECT 1 FROM json_each(services) WHERE value IN (SELECT value FROM json_each(?7)))
-                     OR EXISTS (SELECT 1 FROM json_each(groups) WHERE value IN (SELECT value FROM json_each(?8))))
-                 AND NOT EXISTS (SELECT 1 FROM latecomer WHERE latecomer.subscriber = subscriber.id AND since >= ?9)
-             ORDER BY id
-             ON CONFLICT (event, subscriber) DO NOTHING",
-        )?
+             SELECT delivery_id(?6, id), ?6, ?7, ?8, id, 'queued', ?9 {TO_BE_TOLD} ORDER BY id
+             ON CONFLICT (event, subscriber) DO NOTHING"
+        ))?
         .execute((
+            &self.services,
+            &self.groups,
+            self.no,
+            after,
+            last,
             self.event,
             self.event_seq,
             &self.incident,
             self.not_before,
-            after,
-            last,
-            &self.services,
-            &self.groups,
-            self.no,
         ))
     }
 

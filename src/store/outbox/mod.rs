@@ -6,6 +6,7 @@
 //! claims of a dead one are free as soon as the next one has its number.
 
 pub(super) mod fan_out;
+mod look;
 mod queue;
 
 use std::sync::Arc;
@@ -13,10 +14,13 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::OptionalExtension;
 
-pub use self::fan_out::Sliced;
 #[cfg(test)]
 pub(super) use self::queue::states;
 use self::queue::{Claim, claim, settle, suspend};
+pub use self::{
+    fan_out::Sliced,
+    look::{Delivery, DeliveryState},
+};
 pub(super) use self::{
     fan_out::{Budget, choose_anew, promise},
     queue::{add_functions, amended},

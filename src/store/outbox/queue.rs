@@ -179,13 +179,13 @@ fn due_lanes(tx: &Connection, claim: &Claim) -> rusqlite::Result<Vec<LaneKey>> {
 
 /// Events and incidents that many lanes of one claim share.
 #[derive(Default)]
-struct Known {
+pub(super) struct Known {
     incidents: HashMap<IncidentId, Option<Arc<Incident>>>,
     events: HashMap<[u8; 16], Option<Arc<Event>>>,
 }
 
 impl Known {
-    fn incident(&mut self, tx: &Connection, id: &IncidentId) -> rusqlite::Result<Option<Arc<Incident>>> {
+    pub fn incident(&mut self, tx: &Connection, id: &IncidentId) -> rusqlite::Result<Option<Arc<Incident>>> {
         if let Some(known) = self.incidents.get(id) {
             return Ok(known.clone());
         }
@@ -210,7 +210,8 @@ impl Known {
     }
 }
 
-fn lane_content(
+/// What is pending and what was told of an incident to one subscriber.
+pub(super) fn lane_content(
     tx: &Connection,
     subscriber: &SubscriberId,
     incident: &IncidentId,

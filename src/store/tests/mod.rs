@@ -2,6 +2,7 @@
 
 mod fan_out;
 mod killed;
+mod look;
 mod opening;
 mod outbox;
 mod people;

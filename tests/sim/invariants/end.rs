@@ -106,7 +106,8 @@ impl Invariants {
                 let is_there = *since < seen_at
                     && !self.left.contains_key(person.address.as_str())
                     && !suspended.contains(person.id.as_bytes().as_slice());
-                let follows = event.services.iter().any(|service| person.wants.follows(service, None));
+                let follows =
+                    person.wants.incidents && event.services.iter().any(|service| person.wants.follows(service, None));
                 let has = by_event.contains_key(&(id.as_slice(), person.id.as_bytes().as_slice()));
                 if event.notify && is_there && follows && !has {
                     return broken(format!("I3: nobody thought of telling {} of event {seq}", person.address.as_str()));

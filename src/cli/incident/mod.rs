@@ -1,4 +1,4 @@
-//! `watchbell incident list|show`.
+//! `watchbell incident list|show`: what happened, why it was decided so, and who was told.
 
 use clap::Subcommand;
 use jiff::Timestamp;
@@ -15,9 +15,15 @@ use crate::{
         incident::{self, Affected, Update},
     },
     judge::Decision,
+    notify::{
+        account::{self, Told},
+        recipient::Directory,
+    },
     site::words::{Names, Words},
     store::{Reader, Store},
 };
+
+mod story;
 
 /// Look at incidents.
 #[derive(Debug, Subcommand)]
@@ -53,6 +59,9 @@ struct Shown {
     services: Vec<ShownService>,
     updates: Vec<ShownUpdate>,
     decisions: Vec<Decision>,
+    /// Only of one that is shown by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    told: Option<Vec<Told>>,
 }
 
 #[derive(Serialize)]
@@ -76,6 +85,8 @@ struct Shower {
     words: Words,
     names: Names,
     language: String,
+    directory: Directory,
+    sends_mail: bool,
     now: Timestamp,
 }
 
@@ -85,6 +96,8 @@ impl Shower {
             words: Words::load(&config.site.language, config.site.templates.as_deref())?,
             names: Names::of(&config.rules),
             language: config.site.language.clone(),
+            directory: Directory::new(&config.rules),
+            sends_mail: config.email.is_some(),
             now: SystemClock::new().wall(),
         })
     }
@@ -105,6 +118,7 @@ impl Shower {
                 .map(|update| self.update(update))
                 .collect(),
             decisions,
+            told: None,
         }
     }
 
@@ -192,7 +206,8 @@ fn show(shower: &Shower, reader: &Reader, id: &IncidentId, json: bool) -> Outcom
         decisions.extend(reader.decisions(alias)?);
     }
     decisions.sort_by_key(|decision| decision.at);
-    let shown = shower.shown(&incident, decisions);
+    let told = account::of_incident(reader, &incident, &shower.directory, shower.now)?;
+    let shown = Shown { told: Some(told), ..shower.shown(&incident, decisions) };
     if json {
         return Ok(output::print_json(&shown)?);
     }
@@ -213,30 +228,8 @@ fn show(shower: &Shower, reader: &Reader, id: &IncidentId, json: bool) -> Outcom
         .collect();
     output::print_table(["service", "now", "began", "lasted"], &services)?;
     output::print("")?;
-    for line in story(shower, &incident, &shown) {
+    for line in story::lines(shower, &incident, &shown) {
         output::print(&line)?;
     }
     Ok(())
-}
-
-/// What was seen, decided and said, in order.
-fn story(shower: &Shower, incident: &incident::Incident, shown: &Shown) -> Vec<String> {
-    let mut lines: Vec<(Timestamp, String)> = Vec::new();
-    for fact in &incident.facts {
-        lines.push((fact.at, shower.words.fact(fact, &shower.names)));
-    }
-    for update in &shown.updates {
-        lines.push((update.at, format!("{}: {}", update.status, update.text.trim())));
-    }
-    for decision in &shown.decisions {
-        let on = decision.check.as_ref().map_or_else(|| decision.service.to_string(), ToString::to_string);
-        lines.push((decision.at, format!("  [{on}] {}", decision.reason)));
-    }
-    lines.sort_by_key(|(at, _)| *at);
-    // Further lines of a text stand under its first, so that the times alone stand at the margin.
-    let under = format!("\n{:21}", "");
-    lines
-        .into_iter()
-        .map(|(at, text)| format!("{}  {}", at.strftime("%Y-%m-%d %H:%M:%S"), text.replace('\n', &under)))
-        .collect()
 }

@@ -1,0 +1,165 @@
+//! Looking at the queue without touching it: what became of the deliveries of an incident, what is
+//! still pending, and who is still to be told. For people who ask, not for the daemon.
+
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use rusqlite::OptionalExtension;
+
+use super::{
+    Lane,
+    fan_out::TO_BE_TOLD,
+    queue::{Known, lane_content},
+};
+use crate::{
+    domain::{EventId, IncidentId, SubscriberId},
+    store::{
+        Reader, StoreError,
+        row::{At, Word, count},
+        subscribers,
+    },
+};
+
+/// One event for one recipient, as it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// What is told.
+    pub event: EventId,
+    /// To what kind of recipient: `subscriber`.
+    pub recipient: String,
+    /// How far it is.
+    pub state: DeliveryState,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// When it is looked at again, while it is open.
+    pub not_before: Timestamp,
+    /// When it came to its end.
+    pub done_at: Option<Timestamp>,
+    /// What the server said last, or why it is not told.
+    pub reply: Option<String>,
+}
+
+/// How far a delivery is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeliveryState {
+    /// Waiting.
+    Queued,
+    /// Claimed.
+    Sending,
+    /// Taken by a server.
+    Sent,
+    /// Told in another one's message.
+    Folded,
+    /// Not to be told.
+    Dropped,
+    /// Given up.
+    Failed,
+}
+
+/// A word for a state that this version does not know.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` is no state of a delivery")]
+pub struct UnknownState(String);
+
+impl FromStr for DeliveryState {
+    type Err = UnknownState;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        Ok(match word {
+            "queued" => Self::Queued,
+            "sending" => Self::Sending,
+            "sent" => Self::Sent,
+            "folded" => Self::Folded,
+            "dropped" => Self::Dropped,
+            "failed" => Self::Failed,
+            _ => return Err(UnknownState(word.to_owned())),
+        })
+    }
+}
+
+/// Behind every id.
+const LAST: [u8; 16] = [0xff; 16];
+
+impl Reader {
+    /// Every delivery of the events of an incident, in no particular order, as long as they are kept.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn deliveries(&self, incident: &IncidentId, each: &mut dyn FnMut(&Delivery)) -> Result<(), StoreError> {
+        self.read("read what was told", |db| {
+            let mut rows = db.prepare_cached(
+                "SELECT event, recipient, state, attempts, not_before, done_at, reply FROM delivery
+                 WHERE event IN (SELECT id FROM event WHERE incident = ?1)",
+            )?;
+            let mut rows = rows.query([incident.as_str()])?;
+            while let Some(row) = rows.next()? {
+                each(&Delivery {
+                    event: EventId::from_bytes(row.get(0)?),
+                    recipient: row.get(1)?,
+                    state: row.get::<_, Word<_>>(2)?.0,
+                    attempts: row.get(3)?,
+                    not_before: row.get::<_, At>(4)?.0,
+                    done_at: row.get::<_, Option<At>>(5)?.map(|at| at.0),
+                    reply: row.get(6)?,
+                });
+            }
+            Ok(())
+        })
+    }
+
+    /// Every lane of an incident in which something is queued, and whether something of it is on its
+    /// way at present.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn lanes(&self, incident: &IncidentId, each: &mut dyn FnMut(&Lane, bool)) -> Result<(), StoreError> {
+        self.read("read what waits", |db| {
+            let mut known = Known::default();
+            let Some(current) = known.incident(db, incident)? else { return Ok(()) };
+            let mut waiting = db.prepare_cached(
+                "SELECT DISTINCT subscriber FROM delivery
+                 WHERE event IN (SELECT id FROM event WHERE incident = ?1) AND state = 'queued' AND done_at IS NULL",
+            )?;
+            let mut busy = db.prepare_cached(
+                "SELECT 1 FROM delivery WHERE subscriber = ?1 AND incident = ?2 AND state = 'sending' LIMIT 1",
+            )?;
+            let mut rows = waiting.query([incident.as_str()])?;
+            while let Some(row) = rows.next()? {
+                let id = SubscriberId::from_bytes(row.get(0)?);
+                let Some(subscriber) = subscribers::by_id(db, &id)? else { continue };
+                let (pending, told) = lane_content(db, &id, incident, &mut known)?;
+                let is_busy = busy.exists((id.as_bytes(), incident.as_str()))?;
+                let (incident, current) = (incident.clone(), current.clone());
+                each(&Lane { subscriber, incident, current, pending, told }, is_busy);
+            }
+            Ok(())
+        })
+    }
+
+    /// How many subscribers an event was promised to who have no delivery of it yet.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn still_promised(&self, event: &EventId) -> Result<u64, StoreError> {
+        self.read("read what is promised", |db| {
+            let promise = db
+                .prepare_cached("SELECT services, groups, no, after FROM fan_out WHERE event = ?1")?
+                .query_row([event.as_bytes()], |row| {
+                    Ok((
+                        row.get::<_, String>(0)?,
+                        row.get::<_, String>(1)?,
+                        row.get::<_, i64>(2)?,
+                        row.get::<_, Vec<u8>>(3)?,
+                    ))
+                })
+                .optional()?;
+            let Some((services, groups, no, after)) = promise else { return Ok(0) };
+            db.prepare_cached(&format!(
+                "SELECT count(*) {TO_BE_TOLD} AND NOT EXISTS
+                     (SELECT 1 FROM delivery WHERE delivery.event = ?6 AND delivery.subscriber = subscriber.id)"
+            ))?
+            .query_row((services, groups, no, after, LAST, event.as_bytes()), |row| row.get(0))
+            .map(count)
+        })
+    }
+}
