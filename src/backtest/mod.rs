@@ -200,7 +200,7 @@ fn recorded(reader: &Reader, rules: &Rules, begin: Timestamp) -> Result<Record, 
     let mut services: BTreeSet<ServiceId> = rules.services.iter().map(|service| service.id.clone()).collect();
     services.extend(reader.services()?.into_iter().map(|now| now.service));
     for service in services {
-        let spans = reader.spans(&service, begin, Timestamp::MAX)?;
+        let spans = reader.measured(&service, begin, Timestamp::MAX)?;
         record.spans.insert(service, spans);
     }
     Ok(record)

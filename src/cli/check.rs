@@ -5,6 +5,7 @@ use crate::{
     clock::{Clock, SystemClock},
     config::Config,
     domain::diagnostic::{Diagnostic, Severity},
+    notes::Remembered,
     site::{Publisher, defaults},
 };
 
@@ -18,7 +19,7 @@ pub fn check(global: &Global) -> Outcome {
         Ok(loaded) => {
             problems.extend(loaded.warnings);
             let config = loaded.config;
-            let scan = read_notes(&config, Vec::new(), SystemClock::new().wall());
+            let scan = read_notes(&config, Remembered::default(), SystemClock::new().wall());
             if let Some(error) = &scan.failed {
                 output::say(&format!("{} cannot be read: {error}\n", config.notes_dir.display()));
                 other_errors += 1;

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::{
     config::{Config, Loaded},
     domain::{ServiceId, diagnostic::Diagnostic},
-    notes::{Folder, Known, Mark, Scan},
+    notes::{Folder, Known, Remembered, Scan},
 };
 
 mod backtest;
@@ -207,7 +207,7 @@ fn listed(problems: &[Diagnostic]) -> String {
 }
 
 /// Reads all notes as they are now, without waiting for a file to rest.
-fn read_notes(config: &Config, marks: Vec<Mark>, now: Timestamp) -> Scan {
+fn read_notes(config: &Config, remembered: Remembered, now: Timestamp) -> Scan {
     let known = Known {
         services: config.service_ids().cloned().collect(),
         timezone: config.site.timezone.clone(),
@@ -215,7 +215,7 @@ fn read_notes(config: &Config, marks: Vec<Mark>, now: Timestamp) -> Scan {
         now: now.saturating_add(SignedDuration::from_secs(5)).unwrap_or(now),
     };
     let mut folder = Folder::new(&config.notes_dir);
-    folder.remember(marks);
+    folder.remember(remembered);
     folder.scan(&known)
 }
 

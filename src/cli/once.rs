@@ -31,13 +31,16 @@ pub fn once(global: &Global) -> Outcome {
 }
 
 async fn pass(global: &Global, config: &Arc<Config>, clock: &Arc<dyn Clock>) -> anyhow::Result<()> {
-    let Opened { lock, mut store, world, note_files } = daemon::open(config, &**clock)?;
+    let Opened { lock, mut store, world, remembered } = daemon::open(config, &**clock)?;
     let began_at = clock.wall();
     let until = began_at.saturating_add(AT_MOST)?;
-    let unfiled = daemon::unfiled(&world, &note_files);
+    let unfiled = daemon::unfiled(&world, &remembered.files);
     let mut engine = Engine::new(Arc::new(config.rules.clone()), world, Schedule::new(daemon::SLOT), began_at);
-    let scan = read_notes(config, note_files, began_at);
+    let scan = read_notes(config, remembered, began_at);
     store.set_note_files(&scan.marks, &scan.forgotten)?;
+    if let Some(corrections) = &scan.corrections {
+        store.set_corrections(corrections)?;
+    }
     take_notes(global, scan, &mut engine, began_at);
     engine.ask_all(began_at);
     judge_until_decided(&mut engine, &mut store, clock, until).await?;

@@ -1,4 +1,4 @@
-//! `watchbell schema config|incident|story`.
+//! `watchbell schema config|incident|corrections|story`.
 
 use clap::{Args, ValueEnum};
 
@@ -18,6 +18,8 @@ enum File {
     Config,
     /// notes/incidents/*.toml
     Incident,
+    /// notes/corrections.toml
+    Corrections,
     /// A story for `watchbell simulate`
     Story,
 }
@@ -26,6 +28,7 @@ pub fn schema(args: &Schema) -> Outcome {
     let schema = match args.file {
         File::Config => config::schema(),
         File::Incident => notes::incident_schema(),
+        File::Corrections => notes::corrections_schema(),
         File::Story => story::schema(),
     };
     output::print_json(&schema)?;

@@ -30,7 +30,7 @@ use crate::{
     domain::incident::{Incident, Origin},
     fsio,
     judge::World,
-    notes::{self, Mark},
+    notes::{self, Mark, Remembered},
     notify::operator::Desk,
     probe::{Prober, bounds},
     schedule::Schedule,
@@ -127,7 +127,7 @@ pub struct Opened {
     /// The state in which judging stopped.
     pub world: World,
     /// What was last known of the files of notes.
-    pub note_files: Vec<Mark>,
+    pub remembered: Remembered,
 }
 
 /// Takes the store and reads the world from it.
@@ -157,7 +157,7 @@ pub fn open_seeded(config: &Config, now: Timestamp, seed: u64) -> Result<Opened,
     let mut store = Store::open(&config.store, now)?;
     store.check_sound()?;
     let world = World::restore(seed, store.world()?.into_iter())?;
-    let note_files = store.note_files()?;
+    let remembered = Remembered { files: store.note_files()?, is_corrected: store.is_corrected()? };
     // Only now: a store that cannot be understood is left as it is.
     store.set_services(&config.rules)?;
     store.set_in_force(&config.rules, now)?;
@@ -166,7 +166,7 @@ pub fn open_seeded(config: &Config, now: Timestamp, seed: u64) -> Result<Opened,
         tracing::debug!("what a killed process left among the notes stays there: {error}");
     }
     store.mint(site::AUTHORITY, &site::authority(config, now))?;
-    Ok(Opened { lock, store, world, note_files })
+    Ok(Opened { lock, store, world, remembered })
 }
 
 /// The incidents of checks that were written down lately, but whose note files never were seen: the
@@ -228,7 +228,7 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
     if descriptors < FEWEST_DESCRIPTORS {
         return Err(DaemonError::FewDescriptors(descriptors));
     }
-    let Opened { lock, store, world, note_files } = open(&config, &*clock)?;
+    let Opened { lock, store, world, remembered } = open(&config, &*clock)?;
     let prober = Prober::new(Arc::clone(&clock));
     let metrics = Arc::new(Metrics::new());
     let health = Arc::new(health::Health::default());
@@ -251,13 +251,14 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
 
     let (writer_clock, writer_shutdown) = (Arc::clone(&clock), shutdown.clone());
     let writer = writing::Writer::new(store, Arc::clone(&health), desk.clone());
+    let corrected = changed.clone();
     let bells = writing::Bells { changed, queued };
     let write = move || {
         let is_ending = || writer_shutdown.is_cancelled();
         writing::run(writer, commits_rx, &bells, &writer_clock, &is_ending);
     };
     parts.spawn("writing", on_a_thread(write));
-    for incident in unfiled(&world, &note_files) {
+    for incident in unfiled(&world, &remembered.files) {
         // Whoever writes the files has not begun yet, but its queue is there.
         let _ = opened.send(incident);
     }
@@ -316,7 +317,8 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
             config: config_rx.clone(),
             orders: orders.clone(),
             opened: opened_rx,
-            note_files,
+            remembered,
+            changed: corrected,
             desk: desk.clone(),
             metrics: Arc::clone(&metrics),
             shutdown: shutdown.clone(),

@@ -1,5 +1,5 @@
-//! Reads the notes folder: changed notes go to the judge, problems to the operator, and automatic
-//! incidents get a file to write into.
+//! Reads the notes folder: changed notes go to the judge, corrections into the store, problems to the
+//! operator, and automatic incidents get a file to write into.
 
 use std::{
     collections::BTreeMap,
@@ -22,8 +22,8 @@ use super::{
 use crate::{
     clock::Clock,
     config::Config,
-    domain::{IncidentId, diagnostic::Severity, incident::Incident, note::Note},
-    notes::{self, Folder, Known, Mark, Scan},
+    domain::{IncidentId, correction::Correction, diagnostic::Severity, incident::Incident, note::Note},
+    notes::{self, Folder, Known, Mark, Remembered, Scan},
     notify::operator::{Desk, Notice},
     site::words::Names,
     store::{Store, StoreError},
@@ -54,7 +54,9 @@ pub struct Noting {
     /// Automatic incidents that need a file.
     pub opened: mpsc::UnboundedReceiver<Incident>,
     /// What was last known of the files.
-    pub note_files: Vec<Mark>,
+    pub remembered: Remembered,
+    /// Rung when corrections have changed.
+    pub changed: watch::Sender<u64>,
     /// What the operator should know.
     pub desk: Desk,
     /// Counters.
@@ -63,14 +65,40 @@ pub struct Noting {
     pub shutdown: CancellationToken,
 }
 
-/// Writes down what is to be known again of files after a start: marks, and names to forget.
-pub type Keep<'a> = &'a mut dyn FnMut(&[Mark], &[IncidentId]) -> Result<(), StoreError>;
+/// What is to be written down.
+#[derive(Clone, Copy, Debug)]
+pub enum Kept<'a> {
+    /// What is to be known again of files after a start, and names to forget.
+    Files(&'a [Mark], &'a [IncidentId]),
+    /// The corrections in force from now on.
+    Corrections(&'a [Correction]),
+}
+
+impl Kept<'_> {
+    /// Writes it into the store; whether pages may change by that.
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    pub fn keep(self, store: &mut Store) -> Result<bool, StoreError> {
+        match self {
+            Self::Files(marks, forgotten) => store.set_note_files(marks, forgotten).map(|()| false),
+            Self::Corrections(corrections) => store.set_corrections(corrections),
+        }
+    }
+}
+
+/// Writes something down, as [`Kept::keep`] does.
+pub type Keep<'a> = &'a mut dyn FnMut(Kept<'_>) -> Result<bool, StoreError>;
 
 /// What one look found, for others to act on.
 #[derive(Debug, Default)]
 pub struct Found {
     /// Notes that are new or changed.
     pub notes: Vec<Note>,
+    /// Whether other corrections are in force now, and pages are to be made anew.
+    pub is_corrected: bool,
+    /// Whether something is still to be written into the store, which could not be.
+    pub is_unkept: bool,
     /// How many files are not in force as they are.
     pub invalid: usize,
     /// Whether a file is still being written: look again soon.
@@ -84,6 +112,7 @@ pub struct NoteReader {
     /// What is yet to be written into the store.
     marks: Vec<Mark>,
     forgotten: Vec<IncidentId>,
+    corrections: Option<Vec<Correction>>,
     complaints: Complaints,
     /// What was wrong at the last look.
     wrong: Vec<String>,
@@ -91,13 +120,13 @@ pub struct NoteReader {
 }
 
 impl NoteReader {
-    /// One that has read nothing yet, and knows files again by `note_files`.
+    /// One that has read nothing yet, and knows files again by what is `remembered`.
     #[must_use]
-    pub fn new(config: &Config, note_files: Vec<Mark>, desk: Desk) -> Self {
+    pub fn new(config: &Config, remembered: Remembered, desk: Desk) -> Self {
         let mut folder = Folder::new(&config.notes_dir);
-        folder.remember(note_files);
+        folder.remember(remembered);
         let (complaints, wrong) = (Complaints::default(), Vec::new());
-        Self { folder, marks: Vec::new(), forgotten: Vec::new(), complaints, wrong, desk }
+        Self { folder, marks: Vec::new(), forgotten: Vec::new(), corrections: None, complaints, wrong, desk }
     }
 
     /// Looks at the folder, and remembers what its files hold before anyone acts on it: a file
@@ -109,8 +138,8 @@ impl NoteReader {
         self.marks.append(&mut scan.marks);
         self.forgotten.append(&mut scan.forgotten);
         if !self.marks.is_empty() || !self.forgotten.is_empty() {
-            match keep(&self.marks, &self.forgotten) {
-                Ok(()) => {
+            match keep(Kept::Files(&self.marks, &self.forgotten)) {
+                Ok(_) => {
                     self.marks.clear();
                     self.forgotten.clear();
                 }
@@ -127,8 +156,40 @@ impl NoteReader {
         for (name, id) in &scan.renamed {
             tracing::info!(%name, incident = %id, "a note has a new name");
         }
+        let is_corrected = self.correct(scan.corrections.take(), now, keep);
         self.complain(&scan, now);
-        Found { invalid: scan.invalid(), is_unsettled: scan.is_unsettled, notes: scan.changed }
+        Found {
+            invalid: scan.invalid(),
+            is_unsettled: scan.is_unsettled,
+            is_corrected,
+            is_unkept: self.corrections.is_some(),
+            notes: scan.changed,
+        }
+    }
+
+    /// Puts corrections in force; whether that changes any.
+    fn correct(&mut self, new: Option<Vec<Correction>>, now: Timestamp, keep: Keep<'_>) -> bool {
+        self.corrections = new.or(self.corrections.take());
+        let Some(corrections) = &self.corrections else { return false };
+        match keep(Kept::Corrections(corrections)) {
+            Ok(is_changed) => {
+                self.complaints.settled("corrections");
+                if is_changed {
+                    tracing::info!(count = corrections.len(), "corrections are in force as their file has them");
+                }
+                self.corrections = None;
+                is_changed
+            }
+            Err(error) => {
+                if let Speak::Now { repeated } = self.complaints.about("corrections", &error.to_string(), now) {
+                    tracing::warn!(
+                        repeated = some(repeated),
+                        "corrections could not be written down, those of before stay in force, trying again: {error}"
+                    );
+                }
+                false
+            }
+        }
     }
 
     /// Tells the operator what is wrong, and what is no more.
@@ -207,7 +268,7 @@ pub fn create_file(config: &Config, incident: &Incident) -> io::Result<bool> {
 /// Reads the folder until shutdown.
 pub async fn run(mut task: Noting) {
     let mut config = task.config.borrow_and_update().clone();
-    let reader = NoteReader::new(&config, std::mem::take(&mut task.note_files), task.desk.clone());
+    let reader = NoteReader::new(&config, std::mem::take(&mut task.remembered), task.desk.clone());
     let reader = Arc::new(Mutex::new(reader));
     let (mut unfiled, mut failed_at) = (Vec::<Incident>::new(), None);
     loop {
@@ -216,9 +277,7 @@ pub async fn run(mut task: Noting) {
         }
         let (at_work, its_config, now) = (Arc::clone(&reader), Arc::clone(&config), task.clock.wall());
         let found = spawn_blocking(move || {
-            let mut keep = |marks: &[Mark], forgotten: &[IncidentId]| {
-                Store::open(&its_config.store, now)?.set_note_files(marks, forgotten)
-            };
+            let mut keep = |kept: Kept<'_>| kept.keep(&mut Store::open(&its_config.store, now)?);
             at_work.lock().unwrap_or_else(PoisonError::into_inner).look(&its_config, now, &mut keep)
         });
         let Ok(found) = found.await else {
@@ -228,6 +287,9 @@ pub async fn run(mut task: Noting) {
                 () = task.shutdown.cancelled() => return,
             }
         };
+        if found.is_corrected {
+            task.changed.send_modify(|rung| *rung += 1);
+        }
         for note in found.notes {
             tracing::debug!(note = %note.id, "note read");
             if task.orders.send(Order::Note(Box::new(note))).await.is_err() {

@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Impact, IncidentId, IncidentStatus, ServiceId, ServiceStatus, event::Event, incident::Incident, span::Span,
+    Impact, IncidentId, IncidentStatus, ServiceId, ServiceStatus, correction::Correction, event::Event,
+    incident::Incident, span::Span,
 };
 
 /// Why an archive could not answer.
@@ -28,7 +29,7 @@ pub trait Archive {
     /// One incident, whole.
     fn incident(&self, id: &IncidentId) -> Result<Option<Incident>, ArchiveError>;
 
-    /// A service's spans that reach into `[from, to)`, oldest first, uncut.
+    /// A service's spans that reach into `[from, to)`, corrected, oldest first, uncut.
     fn spans(&self, service: &ServiceId, from: Timestamp, to: Timestamp) -> Result<Vec<Span>, ArchiveError>;
 
     /// The newest `limit` events recorded at or after `since` (all times if `None`), of one
@@ -39,6 +40,13 @@ pub trait Archive {
         since: Option<Timestamp>,
         limit: usize,
     ) -> Result<Vec<Event>, ArchiveError>;
+
+    /// The corrections in force of one service or of all, oldest first for each. [`Self::spans`]
+    /// have them in already.
+    fn corrections(&self, service: Option<&ServiceId>) -> Result<Vec<Correction>, ArchiveError> {
+        let _ = service;
+        Ok(Vec::new())
+    }
 
     /// Response times of a service in buckets of `width` from `from` on, oldest first; buckets
     /// without a good answer are missing.

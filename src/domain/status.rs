@@ -1,7 +1,5 @@
 //! The states that people see, in the words of the Statuspage API v2.
 
-use std::{fmt, str::FromStr};
-
 use serde::{Deserialize, Serialize};
 
 macro_rules! words {
@@ -21,23 +19,25 @@ macro_rules! words {
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(self.as_str())
             }
         }
 
-        impl FromStr for $name {
-            type Err = UnknownWord;
-            fn from_str(text: &str) -> Result<Self, UnknownWord> {
+        impl std::str::FromStr for $name {
+            type Err = $crate::domain::status::UnknownWord;
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
                 match text {
                     $($word => Ok(Self::$variant),)+
-                    _ => Err(UnknownWord { given: text.to_owned(), what: $what, known: &[$($word),+] }),
+                    _ => Err($crate::domain::status::UnknownWord { given: text.to_owned(), what: $what, known: &[$($word),+] }),
                 }
             }
         }
     };
 }
+
+pub(super) use words;
 
 /// A word that is none of those expected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -9,6 +9,7 @@ use crate::{
     config::reading::{Fields, FromValue, Reader, hint},
     domain::{
         IncidentId, ServiceId, ServiceStatus,
+        correction::Correction,
         note::{Action, Note, NoteUpdate, POSTMORTEM_SECTIONS, Postmortem, TimelineEntry},
         text::LocalText,
     },
@@ -117,6 +118,57 @@ fn service(
         }
     }
     id
+}
+
+/// Makes corrections of a file that was read; what is wrong is reported. Oldest first.
+pub(super) fn corrections(root: &Fields, known: &Known, reader: &mut Reader<'_>) -> Vec<Correction> {
+    let mut good: Vec<Correction> = Vec::new();
+    for fields in root.tables("correct") {
+        let Some(correction) = correction(fields, known, reader) else { continue };
+        let overlaps = |other: &&Correction| {
+            other.service == correction.service && correction.from < other.to && other.from < correction.to
+        };
+        if let Some(other) = good.iter().find(overlaps) {
+            reader.error(
+                fields.span("from"),
+                format!(
+                    "this overlaps another correction of `{}`, from {} to {}",
+                    other.service,
+                    moment(other.from, known),
+                    moment(other.to, known)
+                ),
+                "a moment counts as one thing: let one end where the other begins",
+            );
+        }
+        good.push(correction);
+    }
+    good.sort_by(|a, b| (a.from, &a.service).cmp(&(b.from, &b.service)));
+    good
+}
+
+fn correction(fields: &Fields, known: &Known, reader: &mut Reader<'_>) -> Option<Correction> {
+    // One that is gone has a past too.
+    let service =
+        fields.get::<String>("service").and_then(|name| service(&name, fields.span("service"), true, known, reader));
+    let from = past(fields, "from", known, reader);
+    let to: Option<Timestamp> = fields.get("to");
+    let why: Option<LocalText> = fields.get("why");
+    if why.as_ref().is_some_and(LocalText::is_blank) {
+        reader.error(fields.span("why"), "`why` says nothing", "people who see other numbers want to know why");
+    }
+    let (from, to) = (from?, to?);
+    if to <= from {
+        let what = if to == from { "`to` is the same moment as `from`" } else { "`to` is before `from`" };
+        reader.error(fields.span("to"), what, "write when it ended");
+    } else if to.duration_since(known.now) > AHEAD {
+        let hint = format!("whatever is measured until {} counts for nothing", moment(to, known));
+        reader.warning(fields.span("to"), "`to` lies ahead", hint);
+    }
+    Some(Correction { service: service?, from, to, count_as: word(fields, "count_as")?, why: why? })
+}
+
+fn moment(at: Timestamp, known: &Known) -> String {
+    at.to_zoned(known.timezone.clone()).strftime("%Y-%m-%d %H:%M:%S %Z").to_string()
 }
 
 /// One update; `None` if it says nothing, as those do that are still to be filled in.

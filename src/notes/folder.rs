@@ -4,6 +4,8 @@
 //! has vanished leaves its last good version in force. Files are told apart by content, not by
 //! time. This looks; it neither waits nor writes.
 
+mod corrections;
+
 use std::{
     collections::BTreeMap,
     fs, io,
@@ -15,10 +17,12 @@ use std::{
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use sha2::{Digest, Sha256};
 
+use self::corrections::Corrections;
 use super::{Known, MAX_BYTES, id_of, parse_as};
 use crate::{
     domain::{
         IncidentId, ServiceId,
+        correction::Correction,
         diagnostic::{Diagnostic, Severity, SourceFile},
         note::Note,
     },
@@ -40,6 +44,8 @@ const RETRY: SignedDuration = SignedDuration::from_secs(20);
 pub struct Scan {
     /// Notes that are new, or whose content changed. After a start: all.
     pub changed: Vec<Note>,
+    /// All corrections, if the file of them is new or its content changed; so after a start.
+    pub corrections: Option<Vec<Correction>>,
     /// All that is wrong with files as they are now, not only since the last look. Warnings of
     /// good files are among them.
     pub problems: Vec<Diagnostic>,
@@ -82,6 +88,15 @@ pub struct Mark {
     pub id: IncidentId,
     /// SHA-256 of its text.
     pub hash: [u8; 32],
+}
+
+/// What a process knows of the files of the one before.
+#[derive(Clone, Debug, Default)]
+pub struct Remembered {
+    /// What files of notes held.
+    pub files: Vec<Mark>,
+    /// Whether corrections are in force.
+    pub is_corrected: bool,
 }
 
 /// How a file looked from outside.
@@ -138,16 +153,18 @@ impl File {
 pub struct Folder {
     dir: PathBuf,
     files: BTreeMap<IncidentId, File>,
+    corrections: Corrections,
     /// What the files were read against.
     against: Option<(Vec<ServiceId>, TimeZone)>,
 }
 
 impl Folder {
-    /// The folder `dir`, in which incidents' notes lie in `incidents`. Nothing is read yet.
+    /// The folder `dir`, in which incidents' notes lie in `incidents`, and corrections beside that.
+    /// Nothing is read yet.
     #[must_use]
     pub fn new(dir: &Path) -> Self {
-        let dir = dir.join(INCIDENTS);
-        Self { dir, files: BTreeMap::new(), against: None }
+        let corrections = Corrections::new(dir);
+        Self { dir: dir.join(INCIDENTS), files: BTreeMap::new(), corrections, against: None }
     }
 
     /// Where the incidents' notes lie.
@@ -156,10 +173,11 @@ impl Folder {
         &self.dir
     }
 
-    /// Restores what [`Scan::marks`] once said, before the first scan.
-    pub fn remember(&mut self, marks: impl IntoIterator<Item = Mark>) {
+    /// Restores what [`Scan::marks`] and [`Scan::corrections`] once said, before the first scan.
+    pub fn remember(&mut self, remembered: Remembered) {
+        self.corrections.remember(remembered.is_corrected);
         let unseen = Look { inode: 0, size: 0, modified: Timestamp::MIN };
-        self.files.extend(marks.into_iter().map(|Mark { name, id, hash }| {
+        self.files.extend(remembered.files.into_iter().map(|Mark { name, id, hash }| {
             let file =
                 File { hash: Some(hash), is_marked: true, is_present: false, ..File::new(id, unseen, Timestamp::MIN) };
             (name, file)
@@ -173,8 +191,10 @@ impl Folder {
             |(services, zone): &(Vec<ServiceId>, TimeZone)| *services == known.services && *zone == known.timezone;
         if !self.against.as_ref().is_some_and(is_same) {
             self.files.values_mut().for_each(|file| file.read = None);
+            self.corrections.read_anew();
             self.against = Some((known.services.clone(), known.timezone.clone()));
         }
+        self.corrections.scan(known, &mut scan);
         let looks = match looks(&self.dir) {
             Ok(looks) => looks,
             Err(error) => {
@@ -201,14 +221,13 @@ impl Folder {
         }
         let (is_read, is_copy, hash) = (file.read == Some(look), file.is_copy, file.hash);
         let is_due = !file.problems.is_empty() && now.duration_since(file.read_at) >= RETRY;
-        let (since, modified) = (file.since, look.modified);
+        let since = file.since;
         // A copy whose original goes away was a rename in two steps.
         let is_renamed = || self.files.values().any(|other| !other.is_present && other.hash == hash);
         if is_read && !is_due && !(is_copy && is_renamed()) {
             return;
         }
-        let rested = now.duration_since(modified) >= RESTED || now.duration_since(since) >= TWICE;
-        if !rested {
+        if !rested(&look, since, now) {
             scan.is_unsettled = true;
             return;
         }
@@ -303,6 +322,11 @@ impl Folder {
             }
         }
     }
+}
+
+/// Whether a file is whole that looks like this, `since` then to us.
+fn rested(look: &Look, since: Timestamp, now: Timestamp) -> bool {
+    now.duration_since(look.modified) >= RESTED || now.duration_since(since) >= TWICE
 }
 
 /// The notes in a folder. Whatever is not named as one is somebody else's: editors' temporary

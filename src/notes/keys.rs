@@ -1,4 +1,4 @@
-//! The one table of every key of an incident's note, in the manner of `config::keys`.
+//! The one table of every key of an incident's note and of corrections, in the manner of `config::keys`.
 
 use crate::config::{
     keys::IMPACTS,
@@ -57,6 +57,37 @@ pub static INCIDENT: Scope = Scope::new(
         Key::new("update", Type::Tables(&UPDATE), "", "What people should know, one table each time.")
             .also(&["updates"]),
         Key::new("postmortem", Type::Table(&POSTMORTEM), "", "What was learned, once it is over."),
+    ],
+);
+
+/// As what time can be corrected.
+pub const COUNT_AS: &[&str] = &["maintenance", "outage", "up", "unknown"];
+
+/// The file of corrections.
+pub static CORRECTIONS: Scope = Scope::new(
+    "",
+    "the corrections",
+    "What stretches of time count as, whatever was measured.",
+    &[Key::new("correct", Type::Tables(&CORRECT), "", "One stretch of one service, a table each.")
+        .also(&["correction", "corrections"])],
+);
+
+static CORRECT: Scope = Scope::new(
+    "[[correct]]",
+    "a correction",
+    "What a stretch of time counts as.",
+    &[
+        Key::new("service", Type::ServiceId, r#""api""#, "Whose time.").required().also(&["id", "component"]),
+        Key::new("from", Type::At, "2026-11-21T10:15:00Z", "From when.").required().also(&["starts", "start", "began"]),
+        Key::new("to", Type::At, "2026-11-21T10:30:00Z", "Until when.").required().also(&["ends", "end", "until"]),
+        Key::new("count_as", Type::Words(COUNT_AS), r#""maintenance""#, "As what it counts.").required().also(&[
+            "as",
+            "counts_as",
+            "status",
+        ]),
+        Key::new("why", Type::Local(TEXT), r#""The check itself was broken.""#, "For everyone to read, in markdown.")
+            .required()
+            .also(&["reason", "text", "because"]),
     ],
 );
 
@@ -137,7 +168,7 @@ static ACTION: Scope = Scope::new(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Impact, IncidentStatus, ServiceStatus, note::POSTMORTEM_SECTIONS};
+    use crate::domain::{Impact, IncidentStatus, ServiceStatus, correction::CountAs, note::POSTMORTEM_SECTIONS};
 
     #[test]
     fn the_words_are_those_of_the_domain() {
@@ -149,6 +180,7 @@ mod tests {
         ours.sort_unstable();
         assert_eq!(ours, known);
         assert_eq!(PROGRESS, IncidentStatus::ALL.iter().map(|s| s.as_str()).collect::<Vec<_>>());
+        assert_eq!(COUNT_AS, CountAs::ALL.iter().map(|c| c.as_str()).collect::<Vec<_>>());
         assert_eq!(IMPACTS, Impact::ALL.iter().map(|i| i.as_str()).collect::<Vec<_>>());
     }
 

@@ -1,8 +1,8 @@
-//! Notes: TOML files in which operators write about incidents.
+//! Notes: TOML files in which operators write about incidents, and what time counts as.
 //!
-//! [`parse`] reads one file with the same diagnostics as the config; [`Folder`] watches a folder of
-//! them; [`create_file`] puts an automatic incident's file there. What a note means for incidents
-//! is for the judge.
+//! [`parse`] reads one file with the same diagnostics as the config, [`parse_corrections`] that of
+//! corrections; [`Folder`] watches a folder of them; [`create_file`] puts an automatic incident's file
+//! there. What a note means for incidents is for the judge.
 
 mod convert;
 mod create;
@@ -12,12 +12,12 @@ pub mod keys;
 use std::path::Path;
 
 pub use create::{create_file, file_text, remove_left};
-pub use folder::{Folder, Mark, Scan};
+pub use folder::{Folder, Mark, Remembered, Scan};
 use jiff::{Timestamp, tz::TimeZone};
 
 use crate::{
     config::reading::{Reader, Sources, schema},
-    domain::{IncidentId, ServiceId, diagnostic::Diagnostic, note::Note},
+    domain::{IncidentId, ServiceId, correction::Correction, diagnostic::Diagnostic, note::Note},
 };
 
 /// The longest note that is read, in bytes.
@@ -74,6 +74,22 @@ fn parse_as(
     }
 }
 
+/// Reads the file of corrections. With them come warnings.
+///
+/// # Errors
+/// Everything that is wrong with it, in the order of the file.
+pub fn parse_corrections(
+    path: &Path,
+    text: &str,
+    known: &Known,
+) -> Result<(Vec<Correction>, Vec<Diagnostic>), Vec<Diagnostic>> {
+    let mut reader = Reader::new(&keys::CORRECTIONS, text, Sources::none(), known.timezone.clone());
+    let root = reader.read();
+    let corrections = convert::corrections(&root, known, &mut reader);
+    let (errors, warnings) = reader.finish(path);
+    if errors.is_empty() { Ok((corrections, warnings)) } else { Err(errors) }
+}
+
 /// The incident that a file of that name is about.
 #[must_use]
 pub fn id_of(path: &Path) -> Option<IncidentId> {
@@ -84,6 +100,12 @@ pub fn id_of(path: &Path) -> Option<IncidentId> {
 #[must_use]
 pub fn incident_schema() -> serde_json::Value {
     schema::of(&keys::INCIDENT, "watchbell: notes/incidents/ID.toml")
+}
+
+/// The JSON Schema of the file of corrections.
+#[must_use]
+pub fn corrections_schema() -> serde_json::Value {
+    schema::of(&keys::CORRECTIONS, "watchbell: notes/corrections.toml")
 }
 
 #[cfg(test)]

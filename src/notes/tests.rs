@@ -1,7 +1,7 @@
 //! Notes as text.
 
 use super::*;
-use crate::domain::{Impact, IncidentStatus, ServiceStatus, text::LocalText};
+use crate::domain::{Impact, IncidentStatus, ServiceStatus, correction::CountAs, text::LocalText};
 
 fn known(zone: &str) -> Known {
     Known {
@@ -232,4 +232,80 @@ fn the_schema_holds_every_key() {
     let schema = incident_schema();
     assert_eq!(schema["properties"]["update"]["items"]["properties"]["text"]["anyOf"][0]["type"], "string");
     assert!(schema["properties"]["postmortem"]["properties"]["five_whys"].is_object());
+}
+
+fn corrections(text: &str) -> Result<(Vec<Correction>, String), String> {
+    let said = |problems: Vec<Diagnostic>| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    parse_corrections(Path::new("notes/corrections.toml"), text, &known("Europe/Berlin"))
+        .map(|(corrections, warnings)| (corrections, said(warnings)))
+        .map_err(said)
+}
+
+/// One `[[correct]]`.
+fn correct(from: &str, to: &str, more: &str) -> String {
+    format!("[[correct]]\nfrom = {from}\nto = {to}\n{more}\n")
+}
+
+const WELL: &str = "service = \"api\"\ncount_as = \"up\"\nwhy = \"The check was wrong.\"";
+
+#[test]
+fn corrections_are_read_in_the_order_of_time() {
+    let text = correct("2026-11-21T11:00:00", "2026-11-21T11:10:00", WELL)
+        + &correct(
+            "2026-11-21T10:00:00+01:00",
+            "2026-11-21T11:00:00",
+            "service = \"api\"\ncount_as = \"maintenance\"\nwhy = { en = \"Work.\", de = \"Arbeit.\" }",
+        );
+    let (read, warnings) = corrections(&text).unwrap();
+    assert_eq!(warnings, "");
+    let [work, up] = &read[..] else { panic!("{read:?}") };
+    // Without an offset, times are those of the site's zone: an hour before UTC.
+    assert_eq!((work.from, work.to), (at("2026-11-21T09:00:00Z"), at("2026-11-21T10:00:00Z")));
+    assert_eq!((up.from, up.to), (at("2026-11-21T10:00:00Z"), at("2026-11-21T10:10:00Z")));
+    assert_eq!((work.count_as, up.count_as), (CountAs::Maintenance, CountAs::Up));
+    assert_eq!(work.why.get("de", "en"), "Arbeit.");
+    assert_eq!(corrections("# none\n").unwrap().0, []);
+}
+
+#[test]
+fn a_correction_of_a_service_that_is_not_there_may_speak_of_one_that_is_gone() {
+    let text = correct("2026-11-21T10:00:00Z", "2026-11-21T10:10:00Z", &WELL.replace("api", "apu"));
+    let (read, warnings) = corrections(&text).unwrap();
+    assert_eq!(read[0].service.as_str(), "apu");
+    assert!(warnings.contains("corrections.toml:4:11: warning: there is no service `apu`"), "{warnings}");
+    assert!(warnings.contains("did you mean `api`?"), "{warnings}");
+}
+
+#[test]
+fn what_is_wrong_with_corrections_is_said_with_its_place_and_what_to_do() {
+    let (from, to) = ("2026-11-21T10:00:00Z", "2026-11-21T10:10:00Z");
+    let good = correct(from, to, WELL);
+    for (text, expected) in [
+        (correct(to, from, WELL), &["toml:3:6: `to` is before `from`", "write when it ended"][..]),
+        (correct(from, from, WELL), &["toml:3:6: `to` is the same moment as `from`"]),
+        (correct("2026-11-22T10:00:00Z", "2026-11-22T11:00:00Z", WELL), &["toml:2:8: `from` lies ahead"]),
+        (correct(from, to, &WELL.replace("\"up\"", "\"ok\"")), &["toml:5:12: ", "`\"maintenance\"`", "`\"unknown\"`"]),
+        (correct(from, to, &WELL.replace("\"up\"", "\"outge\"")), &["did you mean `outage`?"]),
+        (correct(from, to, "service = \"api\"\ncount_as = \"up\""), &["`why` is missing in a correction"]),
+        (correct(from, to, &WELL.replace("The check was wrong.", " ")), &["toml:6:7: `why` says nothing"]),
+        (correct(from, to, &WELL.replace("service", "servce")), &["did you mean `service`?"]),
+        (
+            format!("{good}{}", correct("2026-11-21T10:09:59Z", "2026-11-21T10:20:00Z", WELL)),
+            &[
+                "toml:8:8: this overlaps another correction of `api`, from 2026-11-21 11:00:00 CET to 2026-11-21 11:10:00 CET",
+            ],
+        ),
+        (format!("{good}[[correct]"), &["toml:"]),
+    ] {
+        let said = corrections(&text).unwrap_err();
+        for part in expected {
+            assert!(said.contains(part), "{part} is in: {said}");
+        }
+    }
+    // One may begin where another ends, and two services fail at the same time.
+    let after = correct(to, "2026-11-21T10:20:00Z", WELL);
+    let other = correct(from, to, &WELL.replace("api", "askbot"));
+    assert_eq!(corrections(&format!("{good}{after}{other}")).unwrap().0.len(), 3);
+    let (_, warnings) = corrections(&correct(from, "2026-11-21T13:00:00Z", WELL)).unwrap();
+    assert!(warnings.contains("toml:3:6: warning: `to` lies ahead"), "{warnings}");
 }

@@ -24,14 +24,13 @@ use crate::{
         engine::Engine,
         health::Health,
         judging::{self, Watch},
-        noting::{self, NoteReader},
+        noting::{self, Kept, NoteReader},
         publishing::{self, Bench, PublishingError},
         reloading::{Reloaded, Reloader},
         writing::{self, Writer},
     },
-    domain::{CheckKey, IncidentId, incident::Incident, outcome::Outcome, service::Rules, subscriber::Address},
+    domain::{CheckKey, incident::Incident, outcome::Outcome, service::Rules, subscriber::Address},
     fsio::Lock,
-    notes::Mark,
     notify::{compose::Composer, ledger::Ledger, operator::Desk, outbox::Outbox, worker},
     schedule::Schedule,
     site::Published,
@@ -127,9 +126,9 @@ impl Life {
         let config = Arc::clone(&start.config);
         let (now, wall) = (outside.time.moment(), outside.time.wall());
         outside.faults.of_store(&config.store.path)?;
-        let Opened { lock, store, world, note_files } = daemon::open_seeded(&config, wall, start.seed)?;
+        let Opened { lock, store, world, remembered } = daemon::open_seeded(&config, wall, start.seed)?;
         let (desk, health) = (Desk::new(), Arc::new(Health::default()));
-        let to_file = daemon::unfiled(&world, &note_files).into();
+        let to_file = daemon::unfiled(&world, &remembered.files).into();
         let mut engine = Engine::new(Arc::new(config.rules.clone()), world, Schedule::new(start.slot), wall);
         if let Some(gather) = start.gather {
             engine.gather_samples_for(gather);
@@ -148,7 +147,7 @@ impl Life {
             publish_at: Some(now),
             renews: start.gather.is_none(),
             site_rests_until: now,
-            notes: NoteReader::new(&config, note_files, desk.clone()),
+            notes: NoteReader::new(&config, remembered, desk.clone()),
             notes_at: Some(now),
             to_file,
             post: None,
@@ -302,16 +301,19 @@ impl Life {
             return true;
         }
         let (config, faults) = (Arc::clone(&self.config), outside.faults.clone());
-        let mut keep = |marks: &[Mark], forgotten: &[IncidentId]| {
+        let mut keep = |kept: Kept<'_>| {
             faults.of_store(&config.store.path)?;
-            Store::open(&config.store, wall)?.set_note_files(marks, forgotten)
+            kept.keep(&mut Store::open(&config.store, wall)?)
         };
         let found = self.notes.look(&self.config, wall, &mut keep);
         self.notes_at = if found.is_unsettled {
             Some(now.saturating_add(noting::LOOK_AGAIN))
         } else {
-            (found.invalid > 0).then(|| now.saturating_add(NOTES_RETRY))
+            (found.invalid > 0 || found.is_unkept).then(|| now.saturating_add(NOTES_RETRY))
         };
+        if found.is_corrected {
+            self.publish_at = Some(self.site_rests_until.max(now));
+        }
         for note in found.notes {
             self.engine.note(note, wall);
         }

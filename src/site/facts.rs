@@ -11,6 +11,7 @@ use jiff::{Timestamp, ToSpan, civil::Date, tz::TimeZone};
 use crate::domain::{
     IncidentId, ServiceId, ServiceStatus,
     archive::{Archive, ArchiveError, Changes, ServiceNow},
+    correction::Correction,
     event::Event,
     incident::Incident,
     span::Span,
@@ -41,6 +42,20 @@ impl From<Vec<Span>> for Spans {
             key.and((span.status, span.from.as_millisecond(), span.to.map(Timestamp::as_millisecond)))
         });
         Self { list, key }
+    }
+}
+
+/// A service's corrections, oldest first, and the key of them.
+#[derive(Debug, Default)]
+struct Corrections {
+    list: Vec<Correction>,
+    key: Key,
+}
+
+impl Corrections {
+    fn push(&mut self, correction: Correction) {
+        self.key = self.key.and(&correction);
+        self.list.push(correction);
     }
 }
 
@@ -91,7 +106,9 @@ pub struct Facts {
     pub incidents: BTreeMap<IncidentId, Incident>,
     /// The last year's spans of each configured service.
     spans: BTreeMap<ServiceId, Spans>,
-    /// Since when they reach back.
+    /// What time counts as, of services that have such corrections, whether configured or not.
+    corrections: BTreeMap<ServiceId, Corrections>,
+    /// Since when spans reach back.
     spans_from: Timestamp,
 }
 
@@ -105,6 +122,7 @@ impl Default for Facts {
             last_event: 0,
             incidents: BTreeMap::new(),
             spans: BTreeMap::new(),
+            corrections: BTreeMap::new(),
             spans_from: Timestamp::MIN,
         }
     }
@@ -148,6 +166,8 @@ impl Facts {
             self.heads.put(head);
         }
         self.read_events(archive)?;
+        self.corrections.clear();
+        self.read_corrections(archive, None)?;
         self.spans_from = year_before(now);
         self.spans.clear();
         for service in &context.rules.services {
@@ -155,6 +175,14 @@ impl Facts {
             self.spans.insert(service.id.clone(), spans.into());
         }
         Ok(Touched::all())
+    }
+
+    /// Those of one service, or of all; what was known of them is gone already.
+    fn read_corrections(&mut self, archive: &dyn Archive, service: Option<&ServiceId>) -> Result<(), ArchiveError> {
+        for correction in archive.corrections(service)? {
+            self.corrections.entry(correction.service.clone()).or_default().push(correction);
+        }
+        Ok(())
     }
 
     fn read_events(&mut self, archive: &dyn Archive) -> Result<(), ArchiveError> {
@@ -166,6 +194,8 @@ impl Facts {
     fn take_in(&mut self, archive: &dyn Archive, context: &Context, changes: Changes) -> Result<Touched, ArchiveError> {
         let mut touched = Touched::default();
         for (service, now) in changes.services {
+            self.corrections.remove(&service);
+            self.read_corrections(archive, Some(&service))?;
             if context.service(&service).is_some() {
                 let spans = archive.spans(&service, self.spans_from, Timestamp::MAX)?;
                 self.spans.insert(service.clone(), spans.into());
@@ -253,6 +283,18 @@ impl Facts {
     #[must_use]
     pub fn spans_key(&self, service: &ServiceId) -> Key {
         self.spans.get(service).map_or_else(Key::default, |spans| spans.key)
+    }
+
+    /// What the operator says that a service's time counts as, oldest first.
+    #[must_use]
+    pub fn corrections(&self, service: &ServiceId) -> &[Correction] {
+        self.corrections.get(service).map_or(&[], |corrections| &corrections.list)
+    }
+
+    /// The key of a service's corrections.
+    #[must_use]
+    pub fn corrections_key(&self, service: &ServiceId) -> Key {
+        self.corrections.get(service).map_or_else(Key::default, |corrections| corrections.key)
     }
 
     /// The incidents that are open and on the site, worst first, then newest.

@@ -271,7 +271,7 @@ impl<'a> Plan<'a> {
         let changed_at = self.snapshot.changed_at(id).filter(|at| *at > slot).map(Timestamp::as_millisecond);
         let spans = facts.spans_key(id).and(changed_at);
         // What it needs is linked by name; whether that is in trouble is said on the first page.
-        let page = of_heads(facts.heads.of_service(id)).and(spans.0);
+        let page = of_heads(facts.heads.of_service(id)).and((spans.0, facts.corrections_key(id).0));
         let page = page.and(now.map(|now| (now.status, now.since.as_millisecond(), now.checks_up, now.checks_known)));
         let slot = Some(slot.as_second());
         self.add_present(format!("services/{id}/index.html"), Order::Page, page, slot, What::Service(id.clone()));
@@ -280,9 +280,11 @@ impl<'a> Plan<'a> {
     }
 
     fn retired(&mut self, id: &ServiceId) {
-        let touched = of_heads(self.snapshot.facts.heads.of_service(id));
+        let facts = self.snapshot.facts;
+        let told = of_heads(facts.heads.of_service(id));
+        let touched = told.and(facts.corrections_key(id).0);
         self.add(format!("services/{id}/index.html"), Order::Page, touched, What::Retired(id.clone()));
-        self.feeds(id, touched);
+        self.feeds(id, told);
         self.add(format!("services/{id}/outages.csv"), Order::Feed, touched, What::Outages(id.clone()));
     }
 

@@ -9,6 +9,7 @@
 //! forgets what has been kept long enough.
 
 mod commit;
+mod corrections;
 pub mod csv;
 mod error;
 mod fs_kind;

@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension, Row, types::ValueRef};
 use super::{
     Sample, StoreError,
     commit::JSON_VERSION,
-    latency,
+    corrections, latency,
     presence::Held,
     results,
     row::{At, Json, Word, count},
@@ -23,6 +23,7 @@ use crate::{
     domain::{
         CheckKey, IncidentId, ServiceId,
         archive::{Archive, ArchiveError, Changes, Head, LatencyPoint, ServiceNow},
+        correction::{Correction, lay_over},
         event::Event,
         incident::Incident,
         span::Span,
@@ -94,6 +95,15 @@ impl Reader {
     /// If the store cannot be read.
     pub fn results(&self, check: &CheckKey, from: Timestamp, to: Timestamp) -> Result<Vec<Sample>, StoreError> {
         self.read("read results", |db| results::of_check(db, check, from, to))
+    }
+
+    /// A service's spans as they were measured, without corrections: those that reach into
+    /// `[from, to)`, oldest first.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn measured(&self, service: &ServiceId, from: Timestamp, to: Timestamp) -> Result<Vec<Span>, StoreError> {
+        self.read("read spans", |db| spans::within(db, service, from, to))
     }
 
     /// All checks' results that began in `[from, to)`, those that ended first before others, as far
@@ -265,7 +275,21 @@ impl Archive for Reader {
     }
 
     fn spans(&self, service: &ServiceId, from: Timestamp, to: Timestamp) -> Result<Vec<Span>, ArchiveError> {
-        self.answer(|db| spans::within(db, service, from, to))
+        self.answer(|db| {
+            let corrections = corrections::of(db, Some(service))?;
+            if corrections.is_empty() {
+                return spans::within(db, service, from, to);
+            }
+            // A neighbour beyond these bounds may have become one with what lies within.
+            let measured = spans::within(db, service, Timestamp::MIN, Timestamp::MAX)?;
+            let mut spans = lay_over(&measured, &corrections);
+            spans.retain(|span| span.from < to && span.to.is_none_or(|end| end > from));
+            Ok(spans)
+        })
+    }
+
+    fn corrections(&self, service: Option<&ServiceId>) -> Result<Vec<Correction>, ArchiveError> {
+        self.answer(|db| corrections::of(db, service))
     }
 
     fn events(

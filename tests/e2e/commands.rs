@@ -164,6 +164,7 @@ fn completions_and_schemas_are_printed() {
     assert!(ok(folder.path(), &["completions", "bash"]).contains("watchbell"));
     assert!(json(folder.path(), &["schema", "config"])["properties"]["site"].is_object());
     assert!(json(folder.path(), &["schema", "incident"])["properties"]["update"].is_object());
+    assert!(json(folder.path(), &["schema", "corrections"])["properties"]["correct"].is_object());
 }
 
 #[test]

@@ -97,3 +97,66 @@ fn a_file_renamed_between_two_runs_speaks_of_the_same_incident() {
     let all = incidents(folder);
     assert_eq!((all.len(), &all[0]["id"]), (1, &serde_json::json!("slow")), "{all:?}");
 }
+
+#[test]
+fn corrections_are_in_the_numbers_within_two_seconds_and_stay_while_their_file_is_broken() {
+    let folder = folder();
+    let folder = folder.path();
+    let (target, listen) = (Target::start(), free_address());
+    let email =
+        "[email]\nfrom = \"status@example.org\"\nsmtp = \"dir:mails\"\n[operator]\nnotify = [\"ops@example.org\"]";
+    write_config(folder, listen, email, &[("api", format!("http = \"http://{}/\"", target.address))]);
+    ok(folder, &["subscriber", "add", "ann@example.org"]);
+    let daemon = Daemon::start(folder, listen);
+    await_status(listen, "api", "operational");
+    target.answers(500);
+    await_status(listen, "api", "major_outage");
+    target.answers(200);
+    await_status(listen, "api", "operational");
+    let mails = || fs::read_dir(folder.join("mails")).map_or(0, Iterator::count);
+    wait_for("both mails", SOON, || (mails() == 2).then_some(()));
+    let read = |path: &str| http::get(listen, path).map(|answer| answer.text()).unwrap_or_default();
+    let measured = read("/services/api/outages.csv");
+    let mut fields = measured.lines().nth(1).unwrap().split(',');
+    assert_eq!(fields.next(), Some("major_outage"), "{measured}");
+    let (from, to) = (fields.next().unwrap(), fields.next().unwrap());
+    let text = format!(
+        "[[correct]]\nservice = \"api\"\nfrom = {from}\nto = {to}\ncount_as = \"maintenance\"\nwhy = \"We *moved* it. <script>alert(1)</script>\"\n"
+    );
+    let file = folder.join("notes/corrections.toml");
+    let within = Duration::from_secs(3);
+    fs::write(&file, &text).unwrap();
+    let page = wait_for("the correction on the page", within, || {
+        Some(read("/services/api/")).filter(|page| page.contains("We <em>moved</em> it."))
+    });
+    assert!(page.contains("Counts as planned work") && !page.contains("<script>alert"), "{page}");
+    let corrected = measured.replace("major_outage", "under_maintenance");
+    assert_eq!(read("/services/api/outages.csv"), corrected);
+    assert!(read("/badge/api/uptime-90d.svg").contains("100 %"));
+    assert!(ok(folder, &["check"]).contains("good"));
+
+    // Broken, it changes nothing, and the operator hears; so after a restart.
+    fs::write(&file, text.replace("maintenance", "maintenence")).unwrap();
+    wait_for("the operator's mail", SOON, || (mails() == 3).then_some(()));
+    assert!(daemon.log().contains("corrections.toml:5:12"), "{}", daemon.log());
+    let output = crate::support::daemon::watchbell(folder, &["check"]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("corrections.toml:5:12") && said.contains("did you mean `maintenance`?"), "{said}");
+    daemon.terminate();
+    let daemon = Daemon::start(folder, listen);
+    await_status(listen, "api", "operational");
+    assert_eq!(read("/services/api/outages.csv"), corrected);
+    fs::remove_file(&file).unwrap();
+    wait_for("the complaint", SOON, || daemon.log().contains("the file of corrections is gone").then_some(()));
+    assert_eq!(read("/services/api/outages.csv"), corrected);
+
+    // Taken back, all is as it was measured; nobody was told of any of it.
+    fs::write(&file, "# none\n").unwrap();
+    wait_for("what was measured", within, || (read("/services/api/outages.csv") == measured).then_some(()));
+    assert!(!read("/services/api/").contains("Corrections"));
+    assert_eq!(incidents(folder).len(), 1);
+    let told =
+        fs::read_dir(folder.join("mails")).unwrap().map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap());
+    assert_eq!(told.filter(|mail| mail.contains("ann@example.org")).count(), 2, "an outage and its end");
+}

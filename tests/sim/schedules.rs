@@ -5,7 +5,7 @@
 
 use std::{panic::AssertUnwindSafe, time::Duration};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use watchbell::{
     domain::subscriber::Wants,
     simulation::{
@@ -58,7 +58,26 @@ fn relay(sim: &mut Sim, dice: &mut Dice) {
     sim.simulation.relay(LASTS, takes());
 }
 
+/// What the last hours count as, sometimes with an error.
+fn corrections(dice: &mut Dice, at: Timestamp) -> (String, String) {
+    let text: String = (0..dice.below(3))
+        .map(|n| {
+            let service = pick(dice, &["api", "database", "web", "gone"]);
+            let count_as = pick(dice, &["maintenance", "outage", "up", "unknown", "oops"]);
+            let to = at - SignedDuration::from_secs(i64::try_from(n * 4000 + dice.below(2000)).unwrap());
+            let from = to - SignedDuration::from_secs(i64::try_from(dice.below(3000)).unwrap());
+            format!(
+                "[[correct]]\nservice = \"{service}\"\nfrom = {from}\nto = {to}\ncount_as = \"{count_as}\"\nwhy = \"{n}\"\n"
+            )
+        })
+        .collect();
+    ("corrections.toml".to_owned(), format!("# as of {at}\n{text}"))
+}
+
 fn note(dice: &mut Dice, at: Timestamp) -> (String, String) {
+    if dice.below(4) == 0 {
+        return corrections(dice, at);
+    }
     let day = at.strftime("%Y-%m-%d");
     let name = pick(dice, &["by-hand".to_owned(), format!("{day}-api"), format!("{day}-database")]);
     let status = pick(dice, &["", "status = \"identified\"\n", "status = \"resolved\"\n", "status = \"oops\"\n"]);

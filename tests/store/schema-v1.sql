@@ -44,6 +44,14 @@ CREATE TABLE span (
     status  TEXT NOT NULL,
     PRIMARY KEY (service, from_at)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE correction (
+    service  TEXT NOT NULL,
+    from_at  INTEGER NOT NULL,
+    to_at    INTEGER NOT NULL,
+    count_as TEXT NOT NULL,
+    why      TEXT NOT NULL,
+    PRIMARY KEY (service, from_at)
+) STRICT, WITHOUT ROWID;
 INSERT INTO span VALUES('api',1795219200000,1795219210000,'operational');
 INSERT INTO span VALUES('api',1795219210000,NULL,'major_outage');
 CREATE TABLE incident (

@@ -41,7 +41,7 @@ impl Story {
     /// The folder as another process sees it, which was told what the first one had marked.
     fn restart(&mut self, marks: &[Mark]) {
         self.folder = Folder::new(self.dir.path());
-        self.folder.remember(marks.iter().cloned());
+        self.folder.remember(Remembered { files: marks.to_vec(), is_corrected: false });
     }
 
     /// What is to be remembered, looking often enough for a file to rest.
@@ -306,4 +306,67 @@ fn an_automatic_incidents_file_is_written_once_and_says_nothing_yet() {
     let mut changed = story.scan_after(10).changed;
     changed.extend(story.scan_after(200).changed);
     assert_eq!(changed[0].updates.len(), 1);
+}
+
+const CORRECT: &str = "[[correct]]\nservice = \"api\"\nfrom = 2026-11-21T10:00:00Z\nto = 2026-11-21T11:00:00Z\ncount_as = \"up\"\nwhy = \"x\"\n";
+
+impl Story {
+    /// How many corrections there are now, if others than before, looking often enough for the file
+    /// to rest; and what is wrong then.
+    fn corrected(&mut self) -> (Option<usize>, String) {
+        let first = self.scan_after(10).corrections;
+        let scan = self.scan_after(200);
+        let said = scan.problems.iter().map(ToString::to_string).collect();
+        (scan.corrections.or(first).map(|all| all.len()), said)
+    }
+}
+
+#[test]
+fn corrections_are_in_force_once_their_file_has_rested_and_as_long_as_it_is_good() {
+    let mut story = Story::new();
+    assert_eq!(story.corrected(), (None, String::new()));
+    story.write("../corrections.toml", CORRECT);
+    assert!(story.scan_after(100).is_unsettled);
+    assert_eq!(story.corrected(), (Some(1), String::new()));
+    story.write("../corrections.toml", &format!("# the same\n{CORRECT}"));
+    assert_eq!(story.corrected(), (None, String::new()));
+    story.write("../corrections.toml", &CORRECT.replace("\"up\"", "\"fine\""));
+    let (changed, said) = story.corrected();
+    assert!(changed.is_none() && said.contains("corrections.toml:5:12: "), "{said}");
+    assert_eq!(story.scan_after(10).invalid(), 1);
+    story.write("../corrections.toml", "\n");
+    let (changed, said) = story.corrected();
+    assert!(changed.is_none() && said.contains("the file of corrections is empty"), "{said}");
+    fs::remove_file(story.path("../corrections.toml")).unwrap();
+    let (changed, said) = story.corrected();
+    assert!(changed.is_none() && said.contains("the file of corrections is gone"), "{said}");
+    assert_eq!(story.scan_after(10).invalid(), 1);
+    story.write("../corrections.toml", CORRECT);
+    assert_eq!(story.corrected(), (None, String::new()), "back as it was");
+    story.write("../corrections.toml", "# all is as measured\n");
+    assert_eq!(story.corrected(), (Some(0), String::new()));
+    fs::remove_file(story.path("../corrections.toml")).unwrap();
+    assert_eq!(story.corrected(), (None, String::new()), "it held nothing");
+}
+
+#[test]
+fn a_file_of_corrections_that_vanishes_between_two_runs_is_missed() {
+    let mut story = Story::new();
+    story.folder.remember(Remembered { files: Vec::new(), is_corrected: true });
+    let (changed, said) = story.corrected();
+    assert!(changed.is_none() && said.contains("gone") && said.contains("put it back"), "{said}");
+    story.write("../corrections.toml", " ");
+    assert!(story.corrected().1.contains("empty"));
+    story.write("../corrections.toml", CORRECT);
+    assert_eq!(story.corrected(), (Some(1), String::new()));
+}
+
+#[test]
+fn corrections_that_could_not_be_used_are_tried_again_since_times_come() {
+    let mut story = Story::new();
+    story.write("../corrections.toml", &CORRECT.replace("10:00", "12:10").replace("T11:00", "T12:12"));
+    let (changed, said) = story.corrected();
+    assert!(changed.is_none() && said.contains("`from` lies ahead"), "{said}");
+    assert!(story.scan_after(600_000).corrections.is_some());
+    assert_eq!(story.corrected(), (None, String::new()));
 }

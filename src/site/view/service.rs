@@ -7,12 +7,13 @@ use serde::Serialize;
 use crate::domain::{
     ServiceId, ServiceStatus,
     archive::{ArchiveError, LatencyPoint},
+    correction::Correction,
     service::Service,
 };
 
 use super::{Base, Link, Page, State, When, base, history, html, index, state};
 use crate::site::{
-    chart, days,
+    chart, days, markdown,
     snapshot::{LATENCY_DAYS, LATENCY_HOURS, Snapshot},
 };
 
@@ -41,6 +42,7 @@ pub struct ServicePage {
     windows: Vec<Window>,
     objective: String,
     latency: Option<LatencyView>,
+    corrections: Vec<Corrected>,
     incidents: Vec<Dated>,
     badge: String,
 }
@@ -59,6 +61,14 @@ struct LatencyView {
     half: String,
     from: String,
     summary: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Corrected {
+    from: When,
+    to: When,
+    what: String,
+    why: Value,
 }
 
 #[derive(Debug, Serialize)]
@@ -131,6 +141,7 @@ pub fn service(snapshot: &Snapshot<'_>, service: &Service) -> Result<ServicePage
         windows: windows.into(),
         objective: objective(snapshot, service, stated_at),
         latency: latency(snapshot, service)?,
+        corrections: corrections(snapshot, &service.id),
         incidents: incidents(snapshot, &service.id)?,
         badge: words.text("service.badge_alt", &[("service", &service.name)]),
     })
@@ -163,6 +174,7 @@ pub fn retired(snapshot: &Snapshot<'_>, id: &ServiceId) -> Result<ServicePage, A
         windows: Vec::new(),
         objective: String::new(),
         latency: None,
+        corrections: corrections(snapshot, id),
         incidents: incidents(snapshot, id)?,
         badge: String::new(),
     })
@@ -184,6 +196,24 @@ fn open(snapshot: &Snapshot<'_>, service: &ServiceId) -> Vec<Link> {
             href: format!("../../incidents/{}/", incident.id),
         })
         .collect()
+}
+
+/// What its time counts as although something else was measured, newest first.
+fn corrections(snapshot: &Snapshot<'_>, service: &ServiceId) -> Vec<Corrected> {
+    let (words, zone) = (&snapshot.context.words, snapshot.context.zone());
+    let shown = |correction: &Correction| {
+        let Correction { from, to, count_as, why, .. } = correction;
+        let lasted = words.between(*from, *to);
+        let is_same_day = days::date(*from, zone) == days::date(*to, zone);
+        let until = if is_same_day { words.time(*to, zone) } else { words.moment(*to, zone) };
+        Corrected {
+            from: When::new(words.moment(*from, zone), *from),
+            to: When::new(until, *to),
+            what: words.text(&format!("service.corrected_{count_as}"), &[("duration", &lasted)]),
+            why: html(markdown::to_html_under(words.local(why), 2)),
+        }
+    };
+    snapshot.facts.corrections(service).iter().rev().map(shown).collect()
 }
 
 fn incidents(snapshot: &Snapshot<'_>, service: &ServiceId) -> Result<Vec<Dated>, ArchiveError> {

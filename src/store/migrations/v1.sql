@@ -43,6 +43,17 @@ CREATE TABLE span (
     PRIMARY KEY (service, from_at)
 ) STRICT, WITHOUT ROWID;
 
+-- What an operator says that time counts as: laid over the spans when they are read, which stay as
+-- they were measured. `why` is JSON: a text, or texts by language.
+CREATE TABLE correction (
+    service  TEXT NOT NULL,
+    from_at  INTEGER NOT NULL,
+    to_at    INTEGER NOT NULL,
+    count_as TEXT NOT NULL,
+    why      TEXT NOT NULL,
+    PRIMARY KEY (service, from_at)
+) STRICT, WITHOUT ROWID;
+
 -- Columns for lists, JSON for the whole.
 CREATE TABLE incident (
     id          TEXT PRIMARY KEY,
