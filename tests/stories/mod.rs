@@ -1,7 +1,10 @@
 //! Stories to rehearse: the five outages of other people as far as checks tell them, with what must
-//! come of each beside it; and stories that are wrong, each with what is said of it.
+//! come of each beside it; nights in which clocks change; and stories that are wrong, each with what
+//! is said of it.
 //!
 //! `WATCHBELL_BLESS=1 cargo test stories` writes the expected texts anew; read the difference.
+
+mod clocks;
 
 use std::{
     fs,

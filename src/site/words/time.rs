@@ -131,11 +131,15 @@ impl Words {
     }
 }
 
-/// How people call the zone at that time: `UTC`, `CET`, `UTC+03` where it has no letters.
+/// How people call the zone at that time: `UTC`, `CET`; `UTC+03`, `UTC+10:30` where it has no letters.
 #[must_use]
 pub fn zone_name(at: Timestamp, zone: &TimeZone) -> String {
     let name = zone.to_offset_info(at).abbreviation().to_owned();
-    if name.starts_with(['+', '-']) { format!("UTC{name}") } else { name }
+    match name.split_at_checked(3) {
+        Some((hours, minutes)) if name.starts_with(['+', '-']) && minutes.len() == 2 => format!("UTC{hours}:{minutes}"),
+        _ if name.starts_with(['+', '-']) => format!("UTC{name}"),
+        _ => name,
+    }
 }
 
 #[cfg(test)]
@@ -177,6 +181,9 @@ mod tests {
     #[test]
     fn a_zone_without_letters_is_named_by_its_distance_from_utc() {
         let at: Timestamp = "2026-11-21T10:15:42Z".parse().unwrap();
-        assert_eq!(zone_name(at, &TimeZone::get("America/Sao_Paulo").unwrap()), "UTC-03");
+        let name = |zone: &str| zone_name(at, &TimeZone::get(zone).unwrap());
+        assert_eq!(name("America/Sao_Paulo"), "UTC-03");
+        assert_eq!(name("Asia/Kathmandu"), "UTC+05:45");
+        assert_eq!(name("Asia/Kolkata"), "IST");
     }
 }
