@@ -1,13 +1,13 @@
 //! What publishing may ask of the past: the store answers, the site asks.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
     Impact, IncidentId, IncidentStatus, ServiceId, ServiceStatus, correction::Correction, event::Event,
-    incident::Incident, span::Span,
+    incident::Incident, span::Span, target::TargetClass,
 };
 
 /// Why an archive could not answer.
@@ -57,6 +57,11 @@ pub trait Archive {
         to: Timestamp,
         width: Duration,
     ) -> Result<Vec<LatencyPoint>, ArchiveError>;
+
+    /// Since when targets of which classes cannot be seen, because the monitor itself is cut off.
+    fn blind(&self) -> Result<BTreeMap<TargetClass, Timestamp>, ArchiveError> {
+        Ok(BTreeMap::new())
+    }
 
     /// A counter that grows with every commit that could change a page.
     fn revision(&self) -> Result<u64, ArchiveError>;

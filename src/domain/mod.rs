@@ -16,6 +16,7 @@ pub mod service;
 pub mod span;
 pub mod status;
 pub mod subscriber;
+pub mod target;
 pub mod text;
 
 pub use id::{CheckId, CheckKey, EventId, GroupId, IncidentId, ServiceId, SubscriberId};

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, sync::Arc, time::Du
 use regex::Regex;
 use url::Url;
 
-use super::{CheckId, CheckKey, GroupId, Impact, ServiceId, subscriber::Address};
+use super::{CheckId, CheckKey, GroupId, Impact, ServiceId, subscriber::Address, target::TargetClass};
 use crate::secret::Secret;
 
 /// Everything that judging depends on besides time and results.
@@ -111,6 +111,15 @@ impl Service {
             .iter()
             .filter(|check| check.enabled)
             .map(|check| (CheckKey { service: self.id.clone(), check: check.id.clone() }, check))
+    }
+
+    /// Whether any of them reaches its target by a way of that class.
+    #[must_use]
+    pub fn is_reached(&self, class: TargetClass) -> bool {
+        self.checks.iter().filter(|check| check.enabled).any(|check| match class {
+            TargetClass::ByName => TargetClass::is_by_name(check.probe.host()),
+            _ => TargetClass::of(check.probe.host()) == class,
+        })
     }
 }
 

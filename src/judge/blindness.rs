@@ -10,11 +10,7 @@
 //! Name servers of ours that fail are blindness, too, for names alone: where the name is what was not
 //! found, canaries that are given by name speak, whatever those given by address say.
 
-use std::{
-    fmt,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    time::Duration,
-};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -24,6 +20,7 @@ use crate::domain::{
     CheckId, CheckKey, IncidentId, ServiceId,
     outcome::{Cause, Class, Outcome},
     service::{Check, Rules},
+    target::TargetClass,
 };
 
 /// All canaries of a class must fail so often in a row: a lost packet is no blindness.
@@ -34,81 +31,6 @@ const HOPELESS: u32 = 3;
 const AGAIN: Duration = Duration::from_secs(5);
 /// A verdict waits at most so long for canaries that do not answer at all.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
-
-/// From where targets are reached: a fault of one way out says nothing of the others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TargetClass {
-    /// This machine.
-    Loopback,
-    /// A network of our own.
-    Private,
-    /// Everything else.
-    Public,
-    /// By name, wherever they are: through the name servers.
-    ByName,
-}
-
-impl TargetClass {
-    /// Whether a target of that host is found through name servers.
-    fn is_by_name(host: &str) -> bool {
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        host.parse::<IpAddr>().is_err() && Self::of(host) != Self::Loopback
-    }
-
-    /// The class of a target by its host. A name says less than an address: those without a dot and
-    /// those of the zones kept for private use are taken for private.
-    #[must_use]
-    pub fn of(host: &str) -> Self {
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        if let Ok(address) = host.parse::<IpAddr>() {
-            return match address.to_canonical() {
-                IpAddr::V4(v4) => Self::of_v4(v4),
-                IpAddr::V6(v6) => Self::of_v6(v6),
-            };
-        }
-        let name = host.trim_end_matches('.').to_ascii_lowercase();
-        let zone = name.rsplit_once('.').map(|(_, zone)| zone);
-        match zone.unwrap_or(&name) {
-            "localhost" => Self::Loopback,
-            "local" | "internal" | "lan" | "intranet" | "home" | "private" | "corp" | "test" => Self::Private,
-            _ if zone.is_none() || name.ends_with(".home.arpa") => Self::Private,
-            _ => Self::Public,
-        }
-    }
-
-    const fn of_v4(address: Ipv4Addr) -> Self {
-        let [a, b, ..] = address.octets();
-        if address.is_loopback() || address.is_unspecified() {
-            Self::Loopback
-        } else if address.is_private() || address.is_link_local() || (a == 100 && b & 0xc0 == 64) {
-            Self::Private
-        } else {
-            Self::Public
-        }
-    }
-
-    const fn of_v6(address: Ipv6Addr) -> Self {
-        if address.is_loopback() || address.is_unspecified() {
-            Self::Loopback
-        } else if address.is_unique_local() || address.is_unicast_link_local() {
-            Self::Private
-        } else {
-            Self::Public
-        }
-    }
-}
-
-impl fmt::Display for TargetClass {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Loopback => "on this machine",
-            Self::Private => "in private networks",
-            Self::Public => "on the public network",
-            Self::ByName => "by name",
-        })
-    }
-}
 
 /// What only operators are told: that we cannot see, or that they owe people a word.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -321,7 +243,7 @@ impl Turn<'_> {
         }
         let since = self.proven(class).filter_map(|canary| canary.failing(class).1).max().unwrap_or(self.at);
         self.world.head.blind.insert(class, since);
-        self.world.touch_head();
+        self.show_blindness();
         self.step.sights.push(Sight::Lost { class, since });
         for (key, check) in self.rules.services.iter().flat_map(|service| service.enabled_checks()) {
             // Whose name is found all the same is seen.
@@ -329,6 +251,12 @@ impl Turn<'_> {
                 self.forget_until_seen(&key, since);
             }
         }
+    }
+
+    /// Makes known what we cannot see.
+    fn show_blindness(&mut self) {
+        self.world.touch_head();
+        self.step.blind = Some(self.world.head.blind.clone());
     }
 
     /// Whether nothing that the latest failures of a check say counts while we cannot see `class`.
@@ -378,7 +306,7 @@ impl Turn<'_> {
     /// A canary of `class` answers: whatever was unknown for it is probed anew. Whether we were blind.
     fn see_again(&mut self, class: TargetClass) -> bool {
         let Some(since) = self.world.head.blind.remove(&class) else { return false };
-        self.world.touch_head();
+        self.show_blindness();
         self.step.sights.push(Sight::Regained { class, since });
         for (key, check) in self.rules.services.iter().flat_map(|service| service.enabled_checks()) {
             if !speaks_for(check.probe.host(), class) {
@@ -432,32 +360,4 @@ impl Turn<'_> {
 /// Whether anything is said of a check at present.
 fn state_is_known(service: Option<&super::service::ServiceState>, check: &CheckId) -> bool {
     service.is_some_and(|state| state.record.checks.get(check).is_some_and(|line| line.last().flatten().is_some()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_class_of_a_target_is_told_by_its_host() {
-        for (host, class) in [
-            ("127.0.0.1", TargetClass::Loopback),
-            ("[::1]", TargetClass::Loopback),
-            ("localhost", TargetClass::Loopback),
-            ("api.localhost", TargetClass::Loopback),
-            ("10.1.2.3", TargetClass::Private),
-            ("192.168.0.9", TargetClass::Private),
-            ("100.64.0.1", TargetClass::Private),
-            ("fd00::1", TargetClass::Private),
-            ("::ffff:10.0.0.1", TargetClass::Private),
-            ("db", TargetClass::Private),
-            ("db.internal", TargetClass::Private),
-            ("printer.home.arpa", TargetClass::Private),
-            ("192.0.2.1", TargetClass::Public),
-            ("2001:db8::1", TargetClass::Public),
-            ("api.example.org.", TargetClass::Public),
-        ] {
-            assert_eq!(TargetClass::of(host), class, "{host}");
-        }
-    }
 }

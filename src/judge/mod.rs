@@ -33,12 +33,12 @@ mod updates;
 mod uptime;
 mod world;
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use blindness::{Sight, TargetClass};
+pub use blindness::Sight;
 pub use check::Verdict;
 pub use world::{RestoreError, Row, World};
 
@@ -52,6 +52,7 @@ use crate::domain::{
     outcome::{Cause, Outcome},
     service::Rules,
     span::SpanEdit,
+    target::TargetClass,
 };
 
 /// What the judge is given.
@@ -91,6 +92,8 @@ pub struct Step {
     pub spans: Vec<SpanEdit>,
     /// Services whose present state changed.
     pub services: Vec<ServiceNow>,
+    /// Since when targets of which classes cannot be seen, if that changed.
+    pub blind: Option<BTreeMap<TargetClass, Timestamp>>,
     /// Why things were decided as they were.
     pub decisions: Vec<Decision>,
     /// What the judge cannot do itself.
@@ -103,15 +106,26 @@ impl Step {
     /// Whether anyone but the operator's log could tell that it happened.
     #[must_use]
     pub fn changes_something(&self) -> bool {
-        let Self { incidents, merged: _, events, amended, spans, services, decisions: _, requests: _, sights: _ } =
-            self;
-        !(incidents.is_empty() && events.is_empty() && amended.is_empty() && spans.is_empty() && services.is_empty())
+        let Self {
+            incidents,
+            merged: _,
+            events,
+            amended,
+            spans,
+            services,
+            blind,
+            decisions: _,
+            requests: _,
+            sights: _,
+        } = self;
+        let is_still = incidents.is_empty() && events.is_empty() && amended.is_empty();
+        !(is_still && spans.is_empty() && services.is_empty() && blind.is_none())
     }
 
     /// Takes in what follows from the next input, so that both can be written as one. Of what changed
     /// twice the newest stays: in a storm, each of a thousand steps has the whole incident.
     pub fn absorb(&mut self, next: Self) {
-        let Self { incidents, merged, events, amended, spans, services, decisions, requests, sights } = next;
+        let Self { incidents, merged, events, amended, spans, services, blind, decisions, requests, sights } = next;
         for incident in incidents {
             match self.incidents.iter_mut().find(|known| known.id == incident.id) {
                 Some(known) => *known = incident,
@@ -129,6 +143,7 @@ impl Step {
         self.merged.extend(merged);
         self.spans.extend(spans);
         self.services.extend(services);
+        self.blind = blind.or(self.blind.take());
         self.decisions.extend(decisions);
         self.requests.extend(requests);
         self.sights.extend(sights);

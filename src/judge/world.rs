@@ -8,14 +8,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{
-    blindness::{Canary, TargetClass},
-    case::Case,
-    check::CheckState,
-    notes::NoteState,
-    service::ServiceState,
-    time,
-};
+use super::{blindness::Canary, case::Case, check::CheckState, notes::NoteState, service::ServiceState, time};
 use crate::domain::{
     CheckId, CheckKey, EventId, GroupId, IncidentId, ServiceId,
     id::UpdateId,
@@ -23,6 +16,7 @@ use crate::domain::{
     maintenance::{MaintenanceId, Window},
     note::Note,
     service::{Rules, Service},
+    target::TargetClass,
 };
 
 /// What ended within this is not history yet.

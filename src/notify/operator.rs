@@ -11,8 +11,7 @@ use tokio::sync::Notify;
 
 use super::retry::{Cause, Rest};
 use crate::{
-    domain::{CheckId, IncidentId, subscriber::Address},
-    judge::TargetClass,
+    domain::{CheckId, IncidentId, subscriber::Address, target::TargetClass},
     untrusted,
 };
 

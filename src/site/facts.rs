@@ -15,6 +15,7 @@ use crate::domain::{
     event::Event,
     incident::Incident,
     span::Span,
+    target::TargetClass,
 };
 
 use super::{
@@ -96,6 +97,8 @@ pub struct Facts {
     pub revision: u64,
     /// How each service is.
     pub services: BTreeMap<ServiceId, ServiceNow>,
+    /// Since when targets of which classes cannot be seen.
+    pub blind: BTreeMap<TargetClass, Timestamp>,
     /// All incidents in short.
     pub heads: Heads,
     /// The newest events, newest first.
@@ -117,6 +120,7 @@ impl Default for Facts {
         Self {
             revision: 0,
             services: BTreeMap::new(),
+            blind: BTreeMap::new(),
             heads: Heads::new(TimeZone::UTC),
             events: Vec::new(),
             last_event: 0,
@@ -152,6 +156,7 @@ impl Facts {
                 None => self.read_all(archive, context, now)?,
             };
             touched.whole = true;
+            self.read_blindness(archive, context, &mut touched)?;
             self.read_incidents(archive)?;
             self.revision = revision;
         }
@@ -229,6 +234,22 @@ impl Facts {
         }
         self.events.truncate(select::MOST);
         Ok(touched)
+    }
+
+    /// What cannot be seen stands on the page of each service that it covers.
+    fn read_blindness(
+        &mut self,
+        archive: &dyn Archive,
+        context: &Context,
+        touched: &mut Touched,
+    ) -> Result<(), ArchiveError> {
+        let before = std::mem::replace(&mut self.blind, archive.blind()?);
+        let classes = before.keys().chain(self.blind.keys()).copied();
+        for class in classes.filter(|class| before.get(class) != self.blind.get(class)) {
+            let covered = context.rules.services.iter().filter(|service| service.is_reached(class));
+            touched.services.extend(covered.map(|service| service.id.clone()));
+        }
+        Ok(())
     }
 
     /// Keeps those incidents whole that pages need again and again.

@@ -273,6 +273,9 @@ impl<'a> Plan<'a> {
         // What it needs is linked by name; whether that is in trouble is said on the first page.
         let page = of_heads(facts.heads.of_service(id)).and((spans.0, facts.corrections_key(id).0));
         let page = page.and(now.map(|now| (now.status, now.since.as_millisecond(), now.checks_up, now.checks_known)));
+        let service = self.snapshot.context.service(id);
+        let blind = service.and_then(|service| self.snapshot.blind_since(service)).map(Timestamp::as_millisecond);
+        let page = page.and(blind);
         let slot = Some(slot.as_second());
         self.add_present(format!("services/{id}/index.html"), Order::Page, page, slot, What::Service(id.clone()));
         let badge = What::Badge(Some(id.clone()), BadgeKind::Uptime);
@@ -359,7 +362,8 @@ impl<'a> Plan<'a> {
         let slot = |pace| Some(self.snapshot.slot(pace).as_second());
         let (own, calm) = (slot(self.snapshot.pace()), slot(Pace::Calm));
         let all = present.and(spans.0);
-        self.add_present("index.html", Order::Index, all, own, What::Index);
+        let blind = facts.blind.iter().fold(all, |key, (class, since)| key.and((*class, since.as_millisecond())));
+        self.add_present("index.html", Order::Index, blind, own, What::Index);
         let badge = |name: &str| format!("badge/overall/{name}");
         self.add(badge("status.svg"), Order::Feed, services, What::Badge(None, BadgeKind::Status));
         self.add(badge("shields.json"), Order::Feed, services, What::Badge(None, BadgeKind::Shields));

@@ -10,6 +10,7 @@ use crate::domain::{
     incident::Incident,
     service::Service,
     span::Span,
+    target::TargetClass,
 };
 
 use super::{
@@ -179,7 +180,19 @@ impl<'a> Snapshot<'a> {
     #[must_use]
     pub fn changed_at(&self, service: &ServiceId) -> Option<Timestamp> {
         let since = self.facts.services.get(service).map(|now| now.since);
-        since.max(self.told_at.get(service).copied())
+        let blind_since = self.context.service(service).and_then(|service| self.blind_since(service));
+        since.max(self.told_at.get(service).copied()).max(blind_since)
+    }
+
+    /// Since when the monitor itself is cut off from a service, or from a part of it.
+    #[must_use]
+    pub fn blind_since(&self, service: &Service) -> Option<Timestamp> {
+        let blind = self.facts.blind.iter().filter(|(class, _)| service.is_reached(**class));
+        // Whose name is found all the same is seen.
+        let is_unseen = |class: TargetClass| {
+            class != TargetClass::ByName || self.facts.status(&service.id) == ServiceStatus::Unknown
+        };
+        blind.filter(|(class, _)| is_unseen(**class)).map(|(_, since)| *since).min()
     }
 
     /// An incident, whole.

@@ -83,7 +83,8 @@ fn write_step(tx: &Connection, step: &Step, budget: &mut outbox::Budget) -> rusq
         && step.spans.is_empty()
         && step.services.is_empty()
         && step.events.is_empty()
-        && step.amended.is_empty());
+        && step.amended.is_empty()
+        && step.blind.is_none());
     let revision = if shows { bump_revision(tx)? } else { 0 };
     for incident in &step.incidents {
         write_incident(tx, incident, revision)?;
@@ -95,6 +96,12 @@ fn write_step(tx: &Connection, step: &Step, budget: &mut outbox::Budget) -> rusq
     for now in &step.services {
         write_service(tx, now)?;
         touch_service(tx, &now.service, revision)?;
+    }
+    if let Some(blind) = &step.blind {
+        tx.prepare_cached(
+            "INSERT INTO meta (key, value) VALUES ('blind', ?1) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+        )?
+        .execute([json(blind)?])?;
     }
     for decision in &step.decisions {
         if let Some(incident) = &decision.incident {

@@ -2,6 +2,7 @@
 
 use std::{
     cell::Cell,
+    collections::BTreeMap,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -27,6 +28,7 @@ use crate::{
         event::Event,
         incident::Incident,
         span::Span,
+        target::TargetClass,
     },
     judge::Decision,
 };
@@ -324,6 +326,16 @@ impl Archive for Reader {
         width: Duration,
     ) -> Result<Vec<LatencyPoint>, ArchiveError> {
         self.answer(|db| latency::within(db, service, from, to, width))
+    }
+
+    fn blind(&self) -> Result<BTreeMap<TargetClass, Timestamp>, ArchiveError> {
+        self.answer(|db| {
+            let text = db
+                .prepare_cached("SELECT value FROM meta WHERE key = 'blind'")?
+                .query_row([], |row| row.get::<_, Json<_>>(0))
+                .optional()?;
+            Ok(text.map(|json| json.0).unwrap_or_default())
+        })
     }
 
     fn revision(&self) -> Result<u64, ArchiveError> {

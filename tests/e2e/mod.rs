@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::support::{daemon, http};
 
+mod blind;
 mod commands;
 mod demo;
 mod faults;

@@ -113,7 +113,7 @@ fn assert_links_lead_somewhere(site: &Path, url: &str) {
 
 /// The Nu checker finds neither errors nor warnings. For pages it is given addresses, not files, so
 /// that the site's policy is judged as a browser would.
-fn assert_valid(java: &Path, checker: &Path, site: &Path, url: &str) {
+pub(super) fn assert_valid(java: &Path, checker: &Path, site: &Path, url: &str) {
     for (kind, end) in [(None, ".html"), (Some("--css"), ".css"), (Some("--svg"), ".svg")] {
         let files = files(site, &[end]);
         assert!(!files.is_empty(), "{end}");
@@ -143,7 +143,7 @@ fn script(name: &str) -> PathBuf {
 }
 
 /// Runs scripts/browse.mjs, which must find nothing wrong.
-fn browse(node: &Path, args: &[&std::ffi::OsStr]) {
+pub(super) fn browse(node: &Path, args: &[&std::ffi::OsStr]) {
     let chromium = program("chromium").expect("chromium is installed");
     let output =
         Command::new(node).arg(script("browse.mjs")).args(args).env("WATCHBELL_CHROMIUM", chromium).output().unwrap();

@@ -40,7 +40,12 @@ fn a_link_of_ours_that_is_cut_is_told_to_the_operator_and_to_nobody_else() {
         |sim: Sim, target: &str| sim.target(target, up()).then_after(mins(10), times_out()).then_after(mins(20), up());
     let mut sim = ["api", "web", "~canary/canary-1"].into_iter().fold(Sim::new(&config), cut);
     sim = sim.subscriber("a@example.org");
-    sim.run_for(hours(1));
+    sim.run_for(mins(20));
+    let says = |sim: &Sim, page: &str| sim.page(page).contains("The monitor itself has been cut off");
+    assert!(says(&sim, "index.html") && says(&sim, "services/api/index.html"), "{}", sim.page("index.html"));
+    assert!(sim.page("index.html").contains("since 1 March 2026, 00:1"), "{}", sim.page("index.html"));
+    sim.run_for(mins(40));
+    assert!(!says(&sim, "index.html") && !says(&sim, "services/api/index.html"), "{}", sim.page("index.html"));
     assert!(kinds(&sim).is_empty(), "{:?}", sim.subjects());
     let notices = sim.notices();
     assert!(notices.iter().any(|notice| notice.contains("is blind")), "{notices:?}");

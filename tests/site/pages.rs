@@ -83,6 +83,7 @@ fn outline(page: &str) -> String {
 fn the_pages_read_like_their_golden_outlines() {
     let (calm, outage) = (site(scene::calm, scene::NOW), site(scene::outage, scene::NOW));
     let over = site(scene::written_up, "2026-12-03T10:00:00Z");
+    let blind = site(scene::blind, scene::NOW);
     let incident = "incidents/2026-11-21-vm-host-1/index.html";
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/site");
     for (name, page) in [
@@ -93,6 +94,8 @@ fn the_pages_read_like_their_golden_outlines() {
         ("outage-incident", text(&outage, incident)),
         ("outage-service", text(&outage, "services/bugzilla/index.html")),
         ("over-incident", text(&over, incident)),
+        ("blind-index", text(&blind, "index.html")),
+        ("blind-service", text(&blind, "services/bugzilla/index.html")),
         ("over-history", text(&over, "history/index.html")),
     ] {
         let (path, ours) = (root.join(format!("{name}.txt")), outline(page));
@@ -124,6 +127,43 @@ fn a_page_that_shows_the_present_says_until_when_and_an_archived_one_does_not() 
         }
     }
     assert!(text(&outage, "index.html").contains("<body data-status=\"major_outage\">"));
+}
+
+#[test]
+fn while_the_monitor_is_cut_off_the_pages_that_it_covers_say_since_when_and_no_others() {
+    let blind = site(scene::blind, scene::NOW);
+    let since = "datetime=\"2026-11-21T13:41:20Z\">The monitor itself has been cut off";
+    let said: Vec<&String> = pages(&blind).filter(|(_, page)| page.contains(since)).map(|(name, _)| name).collect();
+    let covered = ["archive", "ask", "bugzilla", "vm-host-1", "website"].map(|id| format!("services/{id}/index.html"));
+    assert_eq!(said, std::iter::once(&"index.html".to_owned()).chain(&covered).collect::<Vec<_>>());
+    let index = text(&blind, "index.html");
+    assert!(index.contains("since 21 November 2026, 13:41 UTC. Until it is back, nothing new is known of 5 services"));
+    assert!(index.contains("<body data-status=\"unknown\">"), "nothing is claimed");
+    // What programs read is as honest.
+    let json = |name: &str| serde_json::from_slice::<serde_json::Value>(&blind[name]).unwrap();
+    let components = json("api/v2/components.json");
+    let website = components["components"].as_array().unwrap().iter().find(|it| it["id"] == "website").unwrap().clone();
+    assert_eq!(website["status"], "degraded_performance");
+    assert_eq!(website["description"], "No recent data");
+    assert_eq!(website["watchbell"]["status"], "unknown");
+    assert_eq!(website["watchbell"]["since"], "2026-11-21T13:41:20.000Z");
+    assert!(text(&blind, "badge/website/status.svg").contains("No recent data"));
+    assert!(text(&blind, "badge/lists/status.svg").contains("Operational"));
+}
+
+#[test]
+fn a_service_that_is_seen_by_another_way_as_well_says_that_a_part_is_cut_off() {
+    let partly = |folder: &std::path::Path| {
+        let mut scene = scene::blind(folder);
+        let tcp = "check = [{ tcp = \"vm1.example.org:22\" }]";
+        let both = "check = [{ tcp = \"vm1.example.org:22\" }, { tcp = \"10.0.0.7:22\" }]";
+        scene.config = scene::config(folder, &scene::DOCUMENT_HOUSE.replace(tcp, both));
+        scene.turn("vm-host-1", scene::Up, at("2026-11-21T13:42:00Z"));
+        scene
+    };
+    let site = site(partly, scene::NOW);
+    let page = text(&site, "services/vm-host-1/index.html");
+    assert!(page.contains("cut off from a part of this service since 21 November 2026, 13:41 UTC"), "{page}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What publishing promises of the output folder: the same bytes whichever way it came about,
 //! nothing rewritten without need, nothing touched that is not ours.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use jiff::{Timestamp, ToSpan};
 use watchbell::{domain::IncidentStatus, fsio, site::Publisher};
@@ -24,6 +24,7 @@ fn a_look_at_the_pages() {
     build(&scene::outage(home.path()), &folder.join("outage"), at(scene::NOW));
     build(&scene::written_up(home.path()), &folder.join("over"), at("2026-12-03T10:00:00Z"));
     build(&scene::hostile(home.path()), &folder.join("hostile"), at(scene::NOW));
+    build(&scene::blind(home.path()), &folder.join("blind"), at(scene::NOW));
     let mut mirrored = scene::outage(home.path());
     let templates = home.path().join("mirrored");
     fsio::write(&templates.join("i18n/en.toml"), b"[style]\ndirection = \"rtl\"").unwrap();
@@ -73,6 +74,15 @@ fn a_build_into_an_empty_folder_gives_the_same_bytes_as_all_the_increments() {
                 scene.resolve(name, now - 20.seconds());
                 "the end"
             }
+            16 => {
+                scene::cut_off(&mut scene, now - 20.seconds());
+                "blindness"
+            }
+            18 => {
+                scene.blind.clear();
+                scene.revision += 1;
+                "sight"
+            }
             20 => {
                 scene.incident_mut("2026-11-14-website").withdrawn = true;
                 "a withdrawal"
@@ -96,6 +106,25 @@ fn is_like_a_fresh_build(scene: &Scene, output: &Path, now: Timestamp) {
     build(scene, fresh.path(), now);
     let different = differences(&tree(output), &tree(fresh.path()));
     assert!(different.is_empty(), "{different:?}");
+}
+
+#[test]
+fn that_the_monitor_sees_again_is_published_at_once_and_touches_what_it_covered() {
+    let home = tempfile::tempdir().unwrap();
+    let mut scene = scene::blind(home.path());
+    let output = home.path().join("public");
+    let mut publisher = Publisher::new(&scene.config).unwrap();
+    publisher.publish(&scene, at("2026-11-21T14:01:00Z")).unwrap();
+    let before = tree(&output);
+    scene.blind.clear();
+    scene.revision += 1;
+    let now = at("2026-11-21T14:01:10Z");
+    publisher.publish(&scene, now).unwrap();
+    let changed = differences(&before, &tree(&output));
+    let covered = ["archive", "ask", "bugzilla", "vm-host-1", "website"].map(|id| format!("services/{id}/index.html"));
+    let pages: BTreeSet<String> = std::iter::once("index.html".to_owned()).chain(covered).collect();
+    assert_eq!(changed, pages, "no probe has come back yet: nothing else is new");
+    is_like_a_fresh_build(&scene, &output, now);
 }
 
 #[test]

@@ -19,6 +19,7 @@ use watchbell::{
         note::{Action, Postmortem, TimelineEntry},
         outcome::{Cause, Class},
         span::Span,
+        target::TargetClass,
     },
 };
 
@@ -41,6 +42,8 @@ pub struct Scene {
     /// Oldest first.
     pub events: Vec<Event>,
     pub latency: BTreeMap<ServiceId, Vec<LatencyPoint>>,
+    /// What the monitor cannot see, since when.
+    pub blind: BTreeMap<TargetClass, Timestamp>,
     pub revision: u64,
     /// How many incidents were read one by one.
     pub incidents_read: Cell<usize>,
@@ -83,6 +86,7 @@ impl Scene {
             incidents: BTreeMap::new(),
             events: Vec::new(),
             latency: BTreeMap::new(),
+            blind: BTreeMap::new(),
             revision: 1,
             incidents_read: Cell::new(0),
             asked: RefCell::default(),
@@ -271,6 +275,10 @@ impl Archive for Scene {
         Ok(points.filter(|point| point.at >= from && point.at < to).copied().collect())
     }
 
+    fn blind(&self) -> Result<BTreeMap<TargetClass, Timestamp>, ArchiveError> {
+        Ok(self.blind.clone())
+    }
+
     fn revision(&self) -> Result<u64, ArchiveError> {
         let then = Then {
             services: self.services.clone(),
@@ -385,6 +393,22 @@ pub fn calm(folder: &Path) -> Scene {
         scene.latency.insert(service.clone(), points.collect());
     }
     scene
+}
+
+/// The Document House while the monitor's own way out is cut. Mailing lists are in its own network.
+pub fn blind(folder: &Path) -> Scene {
+    let mut scene = calm(folder);
+    scene.config = config(folder, &DOCUMENT_HOUSE.replace("lists.example.org:25", "10.0.0.9:25"));
+    cut_off(&mut scene, at("2026-11-21T13:41:20Z"));
+    scene
+}
+
+/// The way out is cut since then.
+pub fn cut_off(scene: &mut Scene, since: Timestamp) {
+    scene.blind.insert(TargetClass::Public, since);
+    for service in ["website", "bugzilla", "ask", "archive", "vm-host-1"] {
+        scene.turn(service, ServiceStatus::Unknown, since);
+    }
 }
 
 /// The Document House while a host is down.

@@ -1,10 +1,10 @@
 //! Is it us? (spec, section 4, rule 8).
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
-    domain::{ServiceId, ServiceStatus, outcome::Class, service::Rules},
-    judge::{Input, Priority, Reason, Request, Sight, TargetClass, story::*},
+    domain::{ServiceId, ServiceStatus, outcome::Class, service::Rules, target::TargetClass},
+    judge::{Input, Priority, Reason, Request, Sight, story::*},
 };
 
 /// `services` on public hosts, and canaries on these hosts.
@@ -77,12 +77,16 @@ fn a_link_that_is_cut_is_no_outage_and_what_is_on_this_machine_is_judged_all_the
     assert_eq!(story.spans("api"), ["0 operational", "300 unknown"]);
     assert_eq!(sights(&story), [&Sight::Lost { class: TargetClass::Public, since: at(300) }]);
     assert!(story.steps.iter().flat_map(|step| &step.decisions).any(|it| it.reason == Reason::Blind));
+    let shown = |story: &Story| story.steps.iter().filter_map(|step| step.blind.clone()).collect::<Vec<_>>();
+    let dark: BTreeMap<_, _> = [(TargetClass::Public, at(300))].into();
+    assert_eq!(shown(&story), std::slice::from_ref(&dark), "the site says since when");
     for name in ["api", "web", CANARY, SECOND] {
         story.target(name, UP);
     }
     story.run_to(1230);
     assert_eq!(story.status("api"), Some(ServiceStatus::Operational), "probed anew at once: {:?}", story.spans("api"));
     assert_eq!(sights(&story)[1], &Sight::Regained { class: TargetClass::Public, since: at(300) });
+    assert_eq!(shown(&story), [dark, BTreeMap::new()]);
     assert_eq!(story.told().len(), 1);
 }
 

@@ -12,8 +12,8 @@ use crate::{
         outcome::Class,
         service::{Check, Rules, Service},
         subscriber::{Address, BadAddress, Subscriber, SubscriberState},
+        target::TargetClass,
     },
-    judge::TargetClass,
     simulation::{
         Action, Behaviour, Disk, Post, Simulation, network, relocate,
         story::{Person, State, Story, What},

@@ -36,6 +36,7 @@ pub struct Index {
     sentence: String,
     as_of: When,
     fine: String,
+    blind: Option<When>,
     incidents: Vec<Card>,
     /// [`GROUPS`].
     groups: Value,
@@ -122,7 +123,9 @@ pub fn index(snapshot: &Snapshot<'_>) -> Result<Index, ArchiveError> {
     let Snapshot { context, facts, now, .. } = *snapshot;
     let words = &context.words;
     let newest = facts.events.first().map(|event| event.recorded_at);
-    let stated_at = snapshot.stated_at(newest.max(facts.services.values().map(|now| now.since).max()), snapshot.pace());
+    let newest =
+        newest.max(facts.services.values().map(|now| now.since).max()).max(facts.blind.values().max().copied());
+    let stated_at = snapshot.stated_at(newest, snapshot.pace());
     let statuses: Vec<(&str, ServiceStatus)> =
         context.rules.services.iter().map(|service| (service.name.as_str(), facts.status(&service.id))).collect();
     let overall = overall(snapshot);
@@ -138,12 +141,23 @@ pub fn index(snapshot: &Snapshot<'_>) -> Result<Index, ArchiveError> {
         as_of: When::new(if fine.is_empty() { as_of } else { format!("{as_of}.") }, stated_at),
         sentence,
         fine,
+        blind: blind(snapshot),
         incidents: facts.open().into_iter().map(|incident| card(snapshot, incident, stated_at)).collect(),
         groups: html(GROUPS.to_owned()),
         calm: calm(snapshot, &past, stated_at),
         past: past.into_iter().map(|(_, day)| day).collect(),
         form: form(context),
     })
+}
+
+/// That the monitor itself is cut off from services, since when, and from how many.
+fn blind(snapshot: &Snapshot<'_>) -> Option<When> {
+    let context = snapshot.context;
+    let covered = || context.rules.services.iter().filter_map(|service| snapshot.blind_since(service));
+    let since = covered().min()?;
+    let moment = context.words.moment(since, context.zone());
+    let n = u64::try_from(covered().count()).unwrap_or(u64::MAX);
+    Some(When::new(context.words.count("page.blind", n, &[("moment", &moment)]), since))
 }
 
 /// The worst of all services.

@@ -32,6 +32,7 @@ pub struct ServicePage {
     state: Option<State>,
     as_of: Option<When>,
     since: Option<When>,
+    blind: Option<When>,
     checks: String,
     needs: Vec<Link>,
     needed_by: Vec<Link>,
@@ -125,6 +126,10 @@ pub fn service(snapshot: &Snapshot<'_>, service: &Service) -> Result<ServicePage
         state: Some(state(context, status)),
         as_of: Some(When::new(moment("page.as_of", stated_at), stated_at)),
         since: now.map(|now| When::new(moment("service.since", now.since), now.since)),
+        blind: snapshot.blind_since(service).map(|since| {
+            let is_unseen = status == ServiceStatus::Unknown;
+            When::new(moment(if is_unseen { "service.blind" } else { "service.blind_partly" }, since), since)
+        }),
         checks,
         needs: service.depends_on.iter().map(link).collect(),
         needed_by: context
@@ -164,6 +169,7 @@ pub fn retired(snapshot: &Snapshot<'_>, id: &ServiceId) -> Result<ServicePage, A
         state: None,
         as_of: None,
         since: None,
+        blind: None,
         checks: context.words.text("service.retired", &[]),
         needs: Vec::new(),
         needed_by: Vec::new(),
