@@ -41,13 +41,16 @@ pub fn stage(target: &Path, bytes: &[u8]) -> io::Result<File> {
 }
 
 /// Puts what was staged for `target` in its place. Its content must be on the disk by now; the
-/// folder is not synced: see [`sync_folder`].
+/// folder is not synced: see [`sync_folder`]. Gives what was there before, still open: the last to
+/// let go of a large file waits until its space is free.
 ///
 /// # Errors
 /// As the file system says; the target is then as it was.
 #[expect(clippy::disallowed_methods, reason = "the one place that may write")]
-pub fn put_in_place(target: &Path) -> io::Result<()> {
-    fs::rename(temporary_name(target), target)
+pub fn put_in_place(target: &Path) -> io::Result<Option<File>> {
+    let before = File::open(target).ok();
+    fs::rename(temporary_name(target), target)?;
+    Ok(before)
 }
 
 /// Gives up what was staged for `target`, if anything was.
@@ -88,7 +91,7 @@ fn temporary_name(target: &Path) -> PathBuf {
 /// # Errors
 /// As the file system says; the target is then as it was.
 pub fn write(target: &Path, bytes: &[u8]) -> io::Result<()> {
-    let written = stage(target, bytes)?.sync_all().and_then(|()| put_in_place(target));
+    let written = stage(target, bytes)?.sync_all().and_then(|()| put_in_place(target).map(drop));
     if written.is_err() {
         unstage(target);
     }

@@ -4,7 +4,7 @@
 //! number has one entry for each plural category of its language (CLDR), as a last part of the key:
 //! `list.more.one`, `list.more.other`. What a language does not have is taken from English.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::HashMap, path::Path};
 
 use super::defaults::{self, OverrideError};
 
@@ -15,7 +15,8 @@ pub const FALLBACK: &str = "en";
 #[derive(Clone, Debug)]
 pub struct Catalog {
     language: String,
-    texts: BTreeMap<String, String>,
+    /// Looked up thousands of times a page, and never listed.
+    texts: HashMap<String, String>,
 }
 
 /// A catalogue that could not be used.
@@ -42,7 +43,7 @@ impl Catalog {
     /// # Errors
     /// If an operator's file cannot be read or is no valid TOML.
     pub fn load(language: &str, overrides: Option<&Path>) -> Result<Self, CatalogError> {
-        let mut texts = BTreeMap::new();
+        let mut texts = HashMap::new();
         merge(&mut texts, FALLBACK, overrides)?;
         let bare = language.split('-').next().unwrap_or(language);
         let mut found = FALLBACK;
@@ -95,7 +96,7 @@ impl Catalog {
 }
 
 /// Adds the texts of one language; whether there were any.
-fn merge(texts: &mut BTreeMap<String, String>, language: &str, overrides: Option<&Path>) -> Result<bool, CatalogError> {
+fn merge(texts: &mut HashMap<String, String>, language: &str, overrides: Option<&Path>) -> Result<bool, CatalogError> {
     let path = format!("i18n/{language}.toml");
     let built_in = defaults::embedded(&path);
     let operators = defaults::read(overrides, &path)?.filter(|_| overrides.is_some());
@@ -110,7 +111,7 @@ fn merge(texts: &mut BTreeMap<String, String>, language: &str, overrides: Option
     Ok(found)
 }
 
-fn flatten(texts: &mut BTreeMap<String, String>, prefix: &str, table: &toml::Table) {
+fn flatten(texts: &mut HashMap<String, String>, prefix: &str, table: &toml::Table) {
     for (name, value) in table {
         let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
         match value {

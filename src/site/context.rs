@@ -56,6 +56,8 @@ pub struct Context {
     pub subscribe_form: bool,
     /// Services and groups, in order.
     pub rules: Rules,
+    /// The shortest and longest time between two probes of a check; `None` without any.
+    pub cadence: Option<(Duration, Duration)>,
     /// The same services by id.
     services: BTreeMap<ServiceId, Arc<Service>>,
     /// How services are called.
@@ -101,6 +103,7 @@ impl Context {
             server_url: config.server.url.clone(),
             rules: config.rules.clone(),
             services: config.rules.services.iter().map(|service| (service.id.clone(), Arc::clone(service))).collect(),
+            cadence: cadence(&config.rules),
             key: Key::default(),
             site,
             subscribe_form,
@@ -165,19 +168,6 @@ impl Context {
         FeedSite { site: &self.site, names: &self.names, words: &self.words, authority: &self.authority }
     }
 
-    /// The shortest and longest time between two probes of a check; `None` without any.
-    #[must_use]
-    pub fn cadence(&self) -> Option<(Duration, Duration)> {
-        let checks = || {
-            self.rules
-                .services
-                .iter()
-                .flat_map(|service| service.enabled_checks())
-                .filter_map(|(_, check)| every(&check.cadence))
-        };
-        Some((checks().min()?, checks().max()?))
-    }
-
     /// The policy of every page: nothing but our own style sheet and pictures, and our one script.
     #[must_use]
     pub fn content_security_policy(&self, style: Style) -> String {
@@ -218,6 +208,12 @@ impl Context {
     pub fn asset(&self, name: &str) -> &str {
         self.assets.get(name).map_or("", |asset| &asset.path)
     }
+}
+
+fn cadence(rules: &Rules) -> Option<(Duration, Duration)> {
+    let checks = || rules.services.iter().flat_map(|service| service.enabled_checks());
+    let times = || checks().filter_map(|(_, check)| every(&check.cadence));
+    Some((times().min()?, times().max()?))
 }
 
 fn every(cadence: &Cadence) -> Option<Duration> {

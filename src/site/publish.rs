@@ -106,8 +106,12 @@ impl<'a> Pass<'a> {
             sync_all()?;
         }
         for (_, path, _) in &self.staged {
-            fsio::put_in_place(&output.join(path)).map_err(failed(output, "brought up to date"))?;
+            let before = fsio::put_in_place(&output.join(path)).map_err(failed(output, "brought up to date"))?;
             self.placed += 1;
+            self.crew.give(move || {
+                drop(before);
+                Ok(())
+            })?;
         }
         if self.unsynced {
             sync_all()?;

@@ -225,7 +225,7 @@ fn foot(context: &Context) -> String {
     let (words, site) = (&context.words, &context.site);
     let zone = words.text("page.times_in", &[("zone", &site.timezone_name.replace('_', " "))]);
     let ms = |duration: std::time::Duration| words.duration(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
-    let checked = context.cadence().map(|(shortest, longest)| {
+    let checked = context.cadence.map(|(shortest, longest)| {
         if shortest == longest {
             words.text("page.checked_every", &[("duration", &ms(shortest))])
         } else {
