@@ -5,8 +5,8 @@
 //   node scripts/browse.mjs age FOLDER PAGE        whether PAGE of the site in FOLDER is honest about its age
 //   node scripts/browse.mjs shot URL FILE WIDTH [HEIGHT]   a picture
 //
-// A job: { axe: "axe.min.js", pages: [{ url, submit?, status? }], widths: [320], schemes: ["light"] }.
-// `submit`: the page's form is sent and what comes back is looked at. The browser is the one that
+// A job: { axe: "axe.min.js", pages: [{ url, fill?, submit?, status? }], widths: [320], schemes: ["light"] }.
+// `submit`: the page's form is sent, with the values of `fill` by name, and what comes back is looked at. The browser is the one that
 // WATCHBELL_CHROMIUM names, else `chromium`.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -145,7 +145,8 @@ function watch(browser, page, report) {
             if (url.protocol !== own.protocol || url.host !== own.host) report(`a request to ${url}`);
         } else if (method === "Network.responseReceived") {
             const { status, url } = params.response;
-            const wanted = params.type === "Document" ? expected : 200;
+            const isAnswer = params.type === "Document" && !(page.submit && url === page.url);
+            const wanted = isAnswer ? expected : 200;
             if (own.protocol !== "file:" && status !== wanted && status !== 304) report(`${status} for ${url}`);
         } else if (method === "Network.loadingFailed" && !params.canceled) {
             report(`a request failed: ${params.errorText} ${params.blockedReason ?? ""}`);
@@ -194,6 +195,9 @@ async function audit(job) {
             const stop = watch(browser, page, report);
             await browser.goto(page.url);
             if (page.submit) {
+                for (const [name, value] of Object.entries(page.fill ?? {})) {
+                    await browser.evaluate(`document.querySelector('main [name="${name}"]').value = ${JSON.stringify(value)}`);
+                }
                 const loaded = browser.next("Page.loadEventFired");
                 await browser.evaluate(`document.querySelector("main form button").click()`, true);
                 await loaded;

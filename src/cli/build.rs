@@ -3,8 +3,9 @@
 use super::{Global, Outcome, load, output};
 use crate::{
     clock::{Clock, SystemClock},
-    site::{self, Publisher},
+    site::{self, Options, Publisher},
     store::Store,
+    web,
 };
 
 pub fn build(global: &Global) -> Outcome {
@@ -16,7 +17,8 @@ pub fn build(global: &Global) -> Outcome {
     store.set_services(&config.rules)?;
     store.mint(site::AUTHORITY, &site::authority(&config, now))?;
     let reader = Store::reader(&config.store)?;
-    let published = Publisher::new(&config)?.publish(&reader, now)?;
+    let options = Options { subscribe_form: web::takes_subscribers(&config) };
+    let published = Publisher::with_options(&config, options)?.publish(&reader, now)?;
     if !global.quiet {
         let (written, unchanged, removed) = (published.written, published.unchanged, published.removed);
         let output = config.site.output.display();

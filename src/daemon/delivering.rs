@@ -252,7 +252,10 @@ pub async fn drain(config: &Arc<Config>, clock: &Arc<dyn Clock>, until: Timestam
     let stop = CancellationToken::new();
     let Some(work) = start(config, clock, Desk::new(), &stop).await? else { return Ok(()) };
     loop {
-        let ask = |queue: &Store| Ok::<_, StoreError>((queue.next_due()?, queue.outbox_sending()?));
+        let ask = |queue: &Store| {
+            let next = queue.next_due()?.into_iter().chain(queue.next_letter()?).min();
+            Ok::<_, StoreError>((next, queue.outbox_sending()?.saturating_add(queue.letters_sending()?)))
+        };
         let (waits_until, on_their_way) = work.ask_queue(ask).await??;
         let is_done = on_their_way == 0 && waits_until.is_none_or(|at| at > until);
         if is_done || clock.wall() >= until {

@@ -7,6 +7,7 @@
 //! | [`writing`] | the one writer of facts, on a thread of its own | commits |
 //! | [`publishing`] | brings the site up to the newest commit | a ring, its renewal time |
 //! | [`delivering`] | brings the outbox down to nothing | a ring, its due time |
+//! | [`answering`] | answers who asked for news, by mail | requests |
 //! | [`noting`] | reads notes, creates files for automatic incidents | changes of the folder |
 //! | [`reloading`] | reads the config again | SIGHUP, changes of the file |
 //! | [`crate::web`] | serves | clients |
@@ -39,6 +40,7 @@ use crate::{
     web::Metrics,
 };
 
+pub mod answering;
 pub mod complaints;
 pub mod delivering;
 pub mod endpoints;
@@ -252,6 +254,7 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
     let (writer_clock, writer_shutdown) = (Arc::clone(&clock), shutdown.clone());
     let writer = writing::Writer::new(store, Arc::clone(&health), desk.clone());
     let corrected = changed.clone();
+    let rings = endpoints::Rings { asked: Arc::default(), queued: queued.clone() };
     let bells = writing::Bells { changed, queued };
     let write = move || {
         let is_ending = || writer_shutdown.is_cancelled();
@@ -342,12 +345,22 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
         }),
     );
     parts.spawn(
+        "answering",
+        answering::run(answering::Answering {
+            clock: Arc::clone(&clock),
+            config: config_rx.clone(),
+            rings: rings.clone(),
+            shutdown: shutdown.clone(),
+        }),
+    );
+    parts.spawn(
         "serving",
         serving::run(serving::Serving {
             clock: Arc::clone(&clock),
             config: config_rx,
             health: Arc::clone(&health),
             metrics,
+            rings,
             shutdown: shutdown.clone(),
         }),
     );

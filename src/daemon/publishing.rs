@@ -12,9 +12,9 @@ use crate::{
     clock::Clock,
     config::{self, Config},
     notify::operator::{Desk, Notice},
-    site::{Published, Publisher, SiteError},
+    site::{Options, Published, Publisher, SiteError},
     store::{Reader, Store, StoreError},
-    web::Metrics,
+    web::{self, Metrics},
 };
 
 /// After each step, as long a rest as it took, but no longer than this: rings meanwhile are one.
@@ -109,7 +109,8 @@ impl Bench {
     ) -> Result<Published, PublishingError> {
         let mut unusable = None;
         if let Some(config) = &self.next {
-            match Publisher::new(config) {
+            let options = Options { subscribe_form: web::takes_subscribers(config) };
+            match Publisher::with_options(config, options) {
                 Ok(publisher) => (self.publisher, self.next) = (Some(publisher), None),
                 Err(error) => unusable = Some(error),
             }

@@ -6,7 +6,10 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{endpoints::Exits, health::Health};
+use super::{
+    endpoints::{Exits, Rings},
+    health::Health,
+};
 use crate::{
     clock::Clock,
     config::Config,
@@ -23,6 +26,8 @@ pub struct Serving {
     pub health: Arc<Health>,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// Rung when something came of a request.
+    pub rings: Rings,
     /// Ends the task.
     pub shutdown: CancellationToken,
 }
@@ -68,7 +73,7 @@ pub async fn run(mut task: Serving) {
 
 impl Serving {
     fn app(&self, config: &Config, pages: Pages) -> App {
-        let exits = Exits::new(config.store.clone(), Arc::clone(&self.clock), Arc::clone(&self.health));
+        let exits = Exits::new(config, Arc::clone(&self.clock), Arc::clone(&self.health), self.rings.clone());
         App::new(config, pages, Arc::new(exits))
     }
 }

@@ -170,6 +170,13 @@ macro_rules! unique {
                 Self(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid())
             }
 
+            /// When it was recorded.
+            #[must_use]
+            pub fn at(&self) -> Timestamp {
+                let millis = self.as_bytes().iter().take(6).fold(0, |ms: i64, byte| ms << 8 | i64::from(*byte));
+                Timestamp::from_millisecond(millis).unwrap_or_default()
+            }
+
             /// The sixteen bytes of the id.
             #[must_use]
             pub fn as_bytes(&self) -> &[u8; 16] {

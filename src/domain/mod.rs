@@ -4,6 +4,7 @@
 //! reads a clock or touches a file.
 
 pub mod archive;
+pub mod asking;
 pub mod correction;
 pub mod diagnostic;
 pub mod event;

@@ -168,6 +168,31 @@ impl Default for Wants {
     }
 }
 
+/// All that is theirs to say: of what they hear, and how it is written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Choice {
+    /// What they want to hear of.
+    pub wants: Wants,
+    /// Language of their mails (BCP 47); `None`: the site's.
+    pub language: Option<String>,
+    /// Zone of the times in their mails (IANA); `None`: the site's.
+    pub timezone: Option<String>,
+}
+
+impl Subscriber {
+    /// What they chose.
+    #[must_use]
+    pub fn choice(&self) -> Choice {
+        Choice { wants: self.wants.clone(), language: self.language.clone(), timezone: self.timezone.clone() }
+    }
+
+    /// The same person, who chose anew.
+    #[must_use]
+    pub fn choosing(self, choice: Choice) -> Self {
+        Self { wants: choice.wants, language: choice.language, timezone: choice.timezone, ..self }
+    }
+}
+
 impl Wants {
     /// Whether they follow `service`, which stands in `group`.
     #[must_use]

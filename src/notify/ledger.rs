@@ -4,9 +4,12 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-pub use crate::store::outbox::{Decide, Fate, Lane, Pending, Settled, Settlement, Told};
+pub use crate::store::{
+    letters::{Letter, LetterEnd},
+    outbox::{Decide, Fate, Lane, Pending, Settled, Settlement, Told},
+};
 use crate::{
-    domain::SubscriberId,
+    domain::{SubscriberId, id::DeliveryId},
     store::{Store, StoreError, tokens::Key},
 };
 
@@ -58,6 +61,26 @@ pub trait Ledger {
 
     /// When the next lane that has nothing in flight falls due, or fell; `None` if none waits.
     fn next_due(&mut self) -> Result<Option<Timestamp>, LedgerError>;
+
+    /// Takes up to `limit` letters that are due, as [`Ledger::claim`] takes lanes.
+    fn claim_letters(&mut self, _epoch: i64, _limit: usize, _now: Timestamp) -> Result<Vec<Letter>, LedgerError> {
+        Ok(Vec::new())
+    }
+
+    /// Writes down how letters ended.
+    fn settle_letters(&mut self, _ended: &[(DeliveryId, LetterEnd)], _now: Timestamp) -> Result<(), LedgerError> {
+        Ok(())
+    }
+
+    /// When the next letter falls due, or fell; `None` if none waits.
+    fn next_letter(&mut self) -> Result<Option<Timestamp>, LedgerError> {
+        Ok(None)
+    }
+
+    /// The path token with which `subscriber` looks at their choice, until `good_until`.
+    fn manage_token(&self, _subscriber: &SubscriberId, _good_until: Timestamp) -> String {
+        String::new()
+    }
 }
 
 /// The queue in the store. It has a connection of its own: telling never waits for judging.
@@ -118,5 +141,21 @@ impl Ledger for StoreLedger {
 
     fn next_due(&mut self) -> Result<Option<Timestamp>, LedgerError> {
         Ok(self.store.next_due()?)
+    }
+
+    fn claim_letters(&mut self, epoch: i64, limit: usize, now: Timestamp) -> Result<Vec<Letter>, LedgerError> {
+        Ok(self.store.claim_letters(epoch, limit, now)?)
+    }
+
+    fn settle_letters(&mut self, ended: &[(DeliveryId, LetterEnd)], now: Timestamp) -> Result<(), LedgerError> {
+        Ok(self.store.settle_letters(ended, now)?)
+    }
+
+    fn next_letter(&mut self) -> Result<Option<Timestamp>, LedgerError> {
+        Ok(self.store.next_letter()?)
+    }
+
+    fn manage_token(&self, subscriber: &SubscriberId, good_until: Timestamp) -> String {
+        self.key.manage(subscriber, good_until)
     }
 }

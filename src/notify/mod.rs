@@ -15,6 +15,7 @@ pub mod account;
 mod carrier;
 pub mod compose;
 pub mod ledger;
+pub mod letters;
 pub mod operator;
 pub mod outbox;
 pub mod plan;
@@ -26,5 +27,6 @@ pub mod retry;
 pub mod smtp;
 #[cfg(test)]
 mod story;
+pub mod welcome;
 pub mod window;
 pub mod worker;

@@ -16,8 +16,9 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    compose::{Composer, Draft},
+    compose::{Composer, Draft, Tokens},
     ledger::{Fate, Lane, Ledger, LedgerError, Settled, Settlement},
+    letters::Letters,
     operator::Notice,
     plan::{self, Decision},
     rate::Rate,
@@ -104,6 +105,8 @@ pub struct Outbox {
     rate: Rate,
     gate: Gate,
     flights: BTreeMap<DeliveryId, Flight>,
+    /// What tells of no event.
+    letters: Letters,
     /// Composed and counted among the flights, but not given out yet: the ledger failed meanwhile.
     ready: Vec<Outgoing>,
     doubts: Vec<Doubt>,
@@ -127,6 +130,7 @@ impl Outbox {
             rate: Rate::new(per_second, connections),
             gate: Gate::default(),
             flights: BTreeMap::new(),
+            letters: Letters::default(),
             ready: Vec::new(),
             doubts: Vec::new(),
             tallies: BTreeMap::new(),
@@ -169,7 +173,7 @@ impl Outbox {
     /// How many messages are on their way.
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        self.flights.len()
+        self.flights.len() + self.letters.in_flight()
     }
 
     /// When [`Outbox::poll`] could next do something, if nothing else happens.
@@ -203,10 +207,11 @@ impl Outbox {
         }
         self.polled_at = Some(now);
         self.confirm_doubts(ledger, false, now)?;
+        self.poll_letters(ledger, now)?;
         let mut is_drained = false;
         for _ in 0..ROUNDS {
             let free = self.window.room(self.flights.len());
-            let free = self.rate.allows(self.gate.allows(free, self.flights.len(), now), now);
+            let free = self.rate.allows(self.gate.allows(free, self.in_flight(), now), now);
             if free == 0 {
                 break;
             }
@@ -240,6 +245,30 @@ impl Outbox {
         Ok(std::mem::take(&mut self.ready))
     }
 
+    /// Letters leave before news: they are few, and somebody sits and waits.
+    fn poll_letters(&mut self, ledger: &mut dyn Ledger, now: Timestamp) -> Result<(), LedgerError> {
+        let room = self.gate.allows(self.letters.room(), self.in_flight(), now);
+        let room = self.rate.allows(room, now);
+        for letter in self.letters.turn(ledger, self.epoch, room, now)? {
+            let good_until = later(now, self.composer.manage_for());
+            let tokens = Tokens {
+                unsubscribe: ledger.unsubscribe_token(&letter.subscriber.id),
+                manage: ledger.manage_token(&letter.subscriber.id, good_until),
+            };
+            match self.composer.compose_letter(&letter, &tokens, good_until) {
+                Ok(message) => {
+                    self.rate.take(now);
+                    self.ready.push(message);
+                }
+                Err(error) => {
+                    self.notices.push(Notice::cannot_compose(&error.to_string()));
+                    self.letters.put_off(letter.id, later(now, RECOMPOSE));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The clock was set back: what was put off by the old one must not wait for it to come again.
     fn set_back(&mut self, ledger: &mut dyn Ledger, before: Timestamp, now: Timestamp) -> Result<(), LedgerError> {
         ledger.set_back(before.duration_since(now), now)?;
@@ -254,10 +283,15 @@ impl Outbox {
     /// Learns how a message ended. It is written down by the next [`Outbox::poll`] or
     /// [`Outbox::flush`].
     pub fn complete(&mut self, delivery: DeliveryId, reply: &Reply, now: Timestamp) {
-        let Some(flight) = self.flights.remove(&delivery) else { return };
         let class = classify(reply);
-        self.window.learn(class, now.duration_since(flight.claimed_at));
         let was_cut = matches!(reply, Reply::Broken { phase: Phase::Body, .. });
+        if self.letters.complete(delivery, class, reply, now) {
+            let change = self.gate.learn(class, was_cut, now);
+            self.note_change(change, reply);
+            return;
+        }
+        let Some(flight) = self.flights.remove(&delivery) else { return };
+        self.window.learn(class, now.duration_since(flight.claimed_at));
         let change = self.gate.learn(class, was_cut, now);
         self.note_change(change, reply);
         let tally = self.tallies.entry(flight.event).or_default();
@@ -294,7 +328,7 @@ impl Outbox {
             ledger.settle(&self.settled, now)?;
             self.settled.clear();
         }
-        Ok(())
+        self.letters.flush(ledger, now)
     }
 
     /// The message of one lane, if it has one to send.
@@ -466,14 +500,17 @@ impl Outbox {
         now: Timestamp,
     ) -> Result<Option<Timestamp>, LedgerError> {
         let doubt = self.doubts.iter().map(|doubt| later(doubt.since, DOUBT)).min();
-        if self.window.room(self.flights.len()) == 0 {
-            return Ok(doubt);
-        }
-        let due = if is_drained { ledger.next_due()? } else { Some(now) };
+        let letter = if self.letters.room() == 0 { None } else { ledger.next_letter()? };
+        let due = match self.window.room(self.flights.len()) {
+            0 => None,
+            _ if is_drained => ledger.next_due()?,
+            _ => Some(now),
+        };
+        let due = due.into_iter().chain(letter).min();
         let due = due.map(|due| due.max(self.rate.next_at()));
         let due = match self.gate.rest() {
             // While a message finds out, its answer is what wakes.
-            Some(_) if !self.flights.is_empty() => None,
+            Some(_) if self.in_flight() > 0 => None,
             Some(rest) => due.map(|due| due.max(rest.until)),
             None => due,
         };

@@ -8,12 +8,14 @@
 //! The holder calls [`Store::tidy`] about once a minute: it seals results into hourly rows and
 //! forgets what has been kept long enough.
 
+mod asking;
 mod commit;
 mod corrections;
 pub mod csv;
 mod error;
 mod fs_kind;
 mod latency;
+pub mod letters;
 pub mod maintenance;
 mod note_files;
 pub mod outbox;
@@ -40,6 +42,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
 use self::presence::Held;
 pub use self::{
+    asking::{Answered, Taken},
     commit::Commit,
     error::StoreError,
     fs_kind::{FsKind, fs_kind},

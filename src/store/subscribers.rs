@@ -5,12 +5,12 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction};
 use sha2::{Digest, Sha256};
 
 use super::{
-    Store, StoreError, outbox,
+    Store, StoreError, asking, letters, outbox,
     row::{At, Json, count, impact, json, rank},
 };
 use crate::domain::{
     ServiceId, SubscriberId,
-    subscriber::{Address, Subscriber, SubscriberState, Wants},
+    subscriber::{Address, Choice, Subscriber, SubscriberState, Wants},
 };
 
 /// What adding a subscriber did.
@@ -89,6 +89,7 @@ impl Store {
                 Some(found) => remove(tx, &found.id, Trace::Nothing, now)?,
                 None => false,
             };
+            asking::forget(tx, address)?;
             let hashes =
                 tx.prepare_cached("DELETE FROM departed WHERE hash = ?1")?.execute([departed_hash(tx, address)?])?;
             Ok(was_there || hashes > 0)
@@ -105,6 +106,19 @@ impl Store {
 
     fn secure_delete(&self, is_on: bool) -> Result<(), StoreError> {
         self.read("prepare to erase", |db| db.pragma_update_and_check(None, "secure_delete", is_on, |_| Ok(())))
+    }
+
+    /// Gives a subscriber who gets news another choice; whether there is one.
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    pub fn choose(&mut self, id: &SubscriberId, choice: Choice) -> Result<bool, StoreError> {
+        self.write("change a subscriber", |tx| {
+            let found = by_id(tx, id)?.filter(|found| found.state == SubscriberState::Confirmed);
+            let Some(found) = found else { return Ok(false) };
+            put(tx, &found.choosing(choice))?;
+            Ok(true)
+        })
     }
 
     /// One subscriber.
@@ -206,17 +220,20 @@ pub(super) fn key_of(address: &Address) -> String {
     address.as_str().to_lowercase()
 }
 
+/// What keeps hashes of addresses from being looked up in a list of addresses.
+pub(super) fn salt(db: &Connection) -> rusqlite::Result<Vec<u8>> {
+    db.prepare_cached("SELECT value FROM meta WHERE key = 'salt'")?.query_row([], |row| row.get(0))
+}
+
 fn departed_hash(db: &Connection, address: &Address) -> rusqlite::Result<[u8; 32]> {
-    let salt: Vec<u8> =
-        db.prepare_cached("SELECT value FROM meta WHERE key = 'salt'")?.query_row([], |row| row.get(0))?;
-    Ok(Sha256::new().chain_update(salt).chain_update(key_of(address)).finalize().into())
+    Ok(Sha256::new().chain_update(salt(db)?).chain_update(key_of(address)).finalize().into())
 }
 
 pub(super) fn has_left(db: &Connection, address: &Address) -> rusqlite::Result<bool> {
     db.prepare_cached("SELECT 1 FROM departed WHERE hash = ?1")?.exists([departed_hash(db, address)?])
 }
 
-fn put(tx: &Transaction<'_>, subscriber: &Subscriber) -> rusqlite::Result<Added> {
+pub(super) fn put(tx: &Transaction<'_>, subscriber: &Subscriber) -> rusqlite::Result<Added> {
     let wants = &subscriber.wants;
     let found = by_address(tx, &subscriber.address)?;
     let is_new = found.is_none();
@@ -251,7 +268,11 @@ fn put(tx: &Transaction<'_>, subscriber: &Subscriber) -> rusqlite::Result<Added>
             ],
             |row| row.get(0),
         )?;
-    tx.prepare_cached("DELETE FROM departed WHERE hash = ?1")?.execute([departed_hash(tx, &subscriber.address)?])?;
+    // Anyone can ask for any address: that its owner left counts until they say so themselves.
+    if subscriber.state != SubscriberState::Pending {
+        tx.prepare_cached("DELETE FROM departed WHERE hash = ?1")?
+            .execute([departed_hash(tx, &subscriber.address)?])?;
+    }
     Ok(Added { id: SubscriberId::from_bytes(id), is_new })
 }
 
@@ -275,6 +296,7 @@ fn remove(tx: &Transaction<'_>, id: &SubscriberId, trace: Trace, now: Timestamp)
     }
     tx.prepare_cached("DELETE FROM subscriber WHERE id = ?1")?.execute([id.as_bytes()])?;
     tx.prepare_cached("DELETE FROM latecomer WHERE subscriber = ?1")?.execute([id.as_bytes()])?;
+    letters::remove(tx, id)?;
     Ok(true)
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{
-    Store, StoreError, results,
+    Store, StoreError, asking, letters, results,
     row::{At, count},
 };
 
@@ -52,9 +52,10 @@ impl Store {
                 (before(TOLD), BATCH),
             )?;
             let departed = tx.execute("DELETE FROM departed WHERE left_at < ?1", [before(DEPARTED)])?;
-            let (hours, told, departed) = (size(hours), size(told), size(departed));
-            let more = [sealed, hours, told].into_iter().any(|done| done >= count(BATCH));
-            Ok(Tidied { sealed, forgotten: hours + told + departed, more })
+            let asked = asking::tidy(tx, now, BATCH)? + letters::tidy(tx, now, BATCH)?;
+            let (hours, told, departed, asked) = (size(hours), size(told), size(departed), size(asked));
+            let more = [sealed, hours, told, asked].into_iter().any(|done| done >= count(BATCH));
+            Ok(Tidied { sealed, forgotten: hours + told + departed + asked, more })
         })?;
         if tidied.forgotten > 0 {
             self.read("give back free pages", |db| {

@@ -12,6 +12,7 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit, Mac};
+use jiff::Timestamp;
 use sha2::Sha256;
 
 use super::{error::StoreError, suffixed};
@@ -20,6 +21,9 @@ use crate::{config, domain::SubscriberId, fsio};
 const KEY_BYTES: usize = 32;
 const MAC_BYTES: usize = 16;
 const UNSUBSCRIBE: &[u8] = b"watchbell unsubscribe 1\0";
+const MANAGE: &[u8] = b"watchbell manage 1\0";
+/// Seconds since 1970, which end in 2106.
+const TIME_BYTES: usize = 4;
 
 /// The key of all tokens. It cannot be printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -95,6 +99,32 @@ impl Key {
         URL_SAFE_NO_PAD.encode(token)
     }
 
+    /// The token with which a subscriber looks at their choice and changes it, until `good_until`: a
+    /// link that is passed on with a mail should not stay good for ever. 48 characters.
+    #[must_use]
+    pub fn manage(&self, subscriber: &SubscriberId, good_until: Timestamp) -> String {
+        let until = u32::try_from(good_until.as_second()).unwrap_or(u32::MAX).to_be_bytes();
+        let mut mac = self.mac(MANAGE, subscriber);
+        mac.update(&until);
+        let mut token = subscriber.as_bytes().to_vec();
+        token.extend(until);
+        token.extend(mac.finalize().into_bytes().iter().take(MAC_BYTES));
+        URL_SAFE_NO_PAD.encode(token)
+    }
+
+    /// Whose token of [`Key::manage`] that is; `None` if we never made it, or it is too old.
+    #[must_use]
+    pub fn check_manage(&self, token: &str, now: Timestamp) -> Option<SubscriberId> {
+        let bytes: [u8; 16 + TIME_BYTES + MAC_BYTES] = URL_SAFE_NO_PAD.decode(token).ok()?.try_into().ok()?;
+        let (id, rest) = bytes.split_first_chunk::<16>()?;
+        let (until, mac) = rest.split_first_chunk::<TIME_BYTES>()?;
+        let id = SubscriberId::from_bytes(*id);
+        let mut expected = self.mac(MANAGE, &id);
+        expected.update(until);
+        expected.verify_truncated_left(mac).ok()?;
+        (i64::from(u32::from_be_bytes(*until)) >= now.as_second()).then_some(id)
+    }
+
     /// Whose token that is; `None` if we never made it. Takes the same time for every token of
     /// the right length.
     #[must_use]
@@ -119,6 +149,11 @@ pub fn random_bytes<const N: usize>() -> io::Result<[u8; N]> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(io::Error::other)?;
     Ok(bytes)
+}
+
+/// The same, within a transaction.
+pub(super) fn random<const N: usize>() -> rusqlite::Result<[u8; N]> {
+    random_bytes().map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
 }
 
 #[cfg(test)]
@@ -153,6 +188,24 @@ mod tests {
         }
         for bad in ["", "x", &token[1..], &format!("{token}A"), &format!("{token}=")] {
             assert_eq!(key.check_unsubscribe(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_link_to_the_settings_is_good_for_its_time_and_for_nothing_else() {
+        let (key, now) = (Key([1; 32]), Timestamp::from_second(1_800_000_000).unwrap());
+        let token = key.manage(&id(7), now);
+        assert_eq!(token.len(), 48);
+        assert_eq!(key.check_manage(&token, now), Some(id(7)));
+        assert_eq!(key.check_manage(&token, now + jiff::SignedDuration::from_secs(1)), None);
+        assert_eq!(Key([2; 32]).check_manage(&token, now), None);
+        assert_eq!(key.check_unsubscribe(&token), None);
+        assert_eq!(key.check_manage(&key.unsubscribe(&id(7)), now), None);
+        let mut bytes = URL_SAFE_NO_PAD.decode(&token).unwrap();
+        for at in 0..bytes.len() {
+            bytes[at] ^= 1;
+            assert_eq!(key.check_manage(&URL_SAFE_NO_PAD.encode(&bytes), now), None, "byte {at}");
+            bytes[at] ^= 1;
         }
     }
 

@@ -14,9 +14,9 @@ use super::{
     body::Body,
     connections::Connection,
     files::{Found, Served},
-    negotiate, pages, receive,
+    negotiate, pages,
     route::{Route, route},
-    types,
+    subscribing, types,
 };
 
 /// Answers one request to the public address.
@@ -33,6 +33,13 @@ pub(super) async fn answer(
         _ if !allowed(&route).contains(request.method()) => not_allowed(allowed(&route)),
         Route::Health => health(app),
         Route::Unsubscribe(token) => unsubscribe(app, token, request, connection, limits).await,
+        Route::Confirm(token) => subscribing::confirm(app, token, request, connection, limits).await,
+        Route::Manage(token) => subscribing::manage(app, token, request, connection, limits).await,
+        Route::Subscribe if request.method() != Method::POST => {
+            file(app, vec!["subscribe".to_owned()], false, &request).await
+        }
+        Route::Subscribe if !app.takes_subscribers => missing(app, request.headers()).await,
+        Route::Subscribe => subscribing::subscribe(app, request, connection, limits).await,
         Route::Elsewhere(to) => elsewhere(&to, request.uri().query()),
         Route::Nothing => missing(app, request.headers()).await,
         Route::File(segments, folder) => file(app, segments, folder, &request).await,
@@ -61,7 +68,7 @@ const READ_OR_POST: &[Method] = &[Method::GET, Method::HEAD, Method::POST];
 
 const fn allowed(route: &Route) -> &'static [Method] {
     match route {
-        Route::Unsubscribe(_) => READ_OR_POST,
+        Route::Unsubscribe(_) | Route::Confirm(_) | Route::Manage(_) | Route::Subscribe => READ_OR_POST,
         _ => READ,
     }
 }
@@ -95,10 +102,7 @@ async fn unsubscribe(
     if request.method() != Method::POST {
         return pages::response(StatusCode::OK, &app.pages.unsubscribe, &app.pages.policy);
     }
-    if let Err(refused) = receive::body(request.into_body(), connection, limits).await {
-        let (status, words) = refused.answer();
-        let mut response = plain(status, words);
-        set(&mut response, header::CONNECTION, "close");
+    if let Err(response) = subscribing::body(request, connection, limits).await {
         return response;
     }
     let app = Arc::clone(app);
@@ -120,7 +124,7 @@ async fn unsubscribe(
 }
 
 /// Whether a text can be a token of ours at all.
-fn is_token(text: &str) -> bool {
+pub(super) fn is_token(text: &str) -> bool {
     text.len() <= 256 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
 }
 
@@ -158,7 +162,7 @@ async fn missing(app: &Arc<App>, headers: &HeaderMap) -> Response<Body> {
     }
 }
 
-fn unreadable(error: &io::Error) -> Response<Body> {
+pub(super) fn unreadable(error: &io::Error) -> Response<Body> {
     tracing::debug!(%error, "a request could not be answered");
     let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, "This cannot be read just now.");
     set(&mut response, header::RETRY_AFTER, "5");
@@ -210,7 +214,7 @@ fn escaped(segment: &str) -> String {
         .collect()
 }
 
-fn plain(status: StatusCode, text: &str) -> Response<Body> {
+pub(super) fn plain(status: StatusCode, text: &str) -> Response<Body> {
     with_type(status, "text/plain; charset=utf-8", format!("{text}\n"))
 }
 

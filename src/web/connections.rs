@@ -21,6 +21,8 @@ pub(super) struct Connection {
     id: u64,
     /// What it is counted by; `None` for trusted proxies.
     network: Option<Network>,
+    /// The other end: a client, or a proxy before it.
+    pub(super) peer: IpAddr,
     /// Rung when somebody else gets its place.
     pub(super) evicted: CancellationToken,
     activity: Mutex<Activity>,
@@ -149,8 +151,13 @@ impl Connections {
         let id = open.next;
         open.next = id.wrapping_add(1);
         let activity = Activity { phase: Phase::Asking, since: now, wrote_at: now, open: 0 };
-        let connection =
-            Arc::new(Connection { id, network, evicted: CancellationToken::new(), activity: Mutex::new(activity) });
+        let connection = Arc::new(Connection {
+            id,
+            network,
+            peer,
+            evicted: CancellationToken::new(),
+            activity: Mutex::new(activity),
+        });
         open.by_id.insert(id, Arc::clone(&connection));
         Some(connection)
     }

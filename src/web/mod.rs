@@ -1,4 +1,4 @@
-//! The HTTP side: the static site, the way out of a subscription, health and metrics.
+//! The HTTP side: the static site, the ways into a subscription and out of it, health and metrics.
 //!
 //! What it knows of the rest comes through [`Endpoints`]; it decides nothing about monitoring.
 //! TLS is the business of a proxy in front.
@@ -9,15 +9,18 @@ mod body;
 mod client;
 mod connections;
 mod files;
+mod form;
 mod metrics;
 mod negotiate;
 mod pages;
+mod press;
 mod progress;
 mod receive;
 mod route;
+mod subscribing;
 mod types;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
 use tokio::{net::TcpListener, sync::watch};
@@ -26,9 +29,14 @@ use tokio_util::sync::CancellationToken;
 pub use client::{Network, client_address};
 pub use metrics::{Delivered, Metrics};
 pub use pages::Pages;
+pub use press::Press;
 
 use self::{connections::Connection, files::Files};
-use crate::config::Config;
+use crate::{
+    config::Config,
+    domain::{asking::Asking, service::Rules, subscriber::Choice},
+    store::Taken,
+};
 
 /// What the HTTP side asks of the daemon.
 pub trait Endpoints: Send + Sync {
@@ -39,6 +47,26 @@ pub trait Endpoints: Send + Sync {
     /// # Errors
     /// If the store cannot do it now; the reader is asked to try again.
     fn unsubscribe(&self, token: &str) -> Result<(), Unavailable>;
+
+    /// Takes down a request for news that came from `client`; what follows comes by mail. May block,
+    /// as the next ones, and takes the same time for every address.
+    ///
+    /// # Errors
+    /// If the store cannot do it now; so for the next ones.
+    fn ask(&self, asking: &Asking, client: IpAddr) -> Result<Taken, Unavailable>;
+
+    /// Confirms by a token; gives the token of the way to one's choice. `None`: it is too old, or was
+    /// none of ours.
+    fn confirm(&self, token: &str) -> Result<Option<String>, Unavailable>;
+
+    /// What whoever has this token of [`Endpoints::confirm`], or of a mail, chose.
+    fn choice(&self, token: &str) -> Result<Option<Choice>, Unavailable>;
+
+    /// Gives them another choice; whether they are there.
+    fn choose(&self, token: &str, choice: Choice) -> Result<bool, Unavailable>;
+
+    /// As [`Endpoints::unsubscribe`], for whoever looks at their choice; whether they were there.
+    fn leave(&self, token: &str) -> Result<bool, Unavailable>;
 
     /// Whether probes run and the store writes. Must not block.
     ///
@@ -59,6 +87,10 @@ pub struct App {
     pages: Pages,
     trusted_proxies: Vec<IpNet>,
     endpoints: Arc<dyn Endpoints>,
+    /// What there is to choose from.
+    rules: Arc<Rules>,
+    /// Whether `POST /subscribe` is answered.
+    takes_subscribers: bool,
 }
 
 impl App {
@@ -66,7 +98,15 @@ impl App {
     #[must_use]
     pub fn new(config: &Config, pages: Pages, endpoints: Arc<dyn Endpoints>) -> Self {
         let bases = [&config.site.url, &config.server.url].map(|url| url.path().to_owned());
-        Self::with(config.site.output.clone(), bases.into(), config.server.trusted_proxies.clone(), pages, endpoints)
+        let proxies = config.server.trusted_proxies.clone();
+        Self::with(config.site.output.clone(), bases.into(), proxies, pages, endpoints)
+            .subscribing(Arc::new(config.rules.clone()), takes_subscribers(config))
+    }
+
+    /// The same, where people can choose among `rules`, and ask for news if it `takes_subscribers`.
+    #[must_use]
+    pub fn subscribing(self, rules: Arc<Rules>, takes_subscribers: bool) -> Self {
+        Self { rules, takes_subscribers, ..self }
     }
 
     /// The same from its parts; each of `bases` begins and ends with `/`.
@@ -81,8 +121,15 @@ impl App {
         // The longest first, so that `/status/eu/` is not taken for something below `/status/`.
         bases.sort_by_key(|base| std::cmp::Reverse(base.len()));
         bases.dedup();
-        Self { files: Files::new(root), bases, pages, trusted_proxies, endpoints }
+        let files = Files::new(root);
+        Self { files, bases, pages, trusted_proxies, endpoints, rules: Arc::default(), takes_subscribers: false }
     }
+}
+
+/// Whether people can ask for news: nobody is written to without a mail server.
+#[must_use]
+pub fn takes_subscribers(config: &Config) -> bool {
+    config.subscriptions.enabled && config.email.is_some()
 }
 
 impl std::fmt::Debug for App {

@@ -1,29 +1,24 @@
-//! The few pages that are no files: asking before a subscription ends, and saying that it has.
+//! The few pages that are no files: asking before a subscription begins or ends, and saying that it
+//! has.
 //!
-//! They are the same for everyone, so they are made once. Their form has no address of its own: a
-//! button posts to where its page came from.
+//! Most are the same for everyone, so they are made once. A form has no address of its own: a button
+//! posts to where its page came from.
+
+use std::sync::Arc;
 
 use hyper::{
     Response, StatusCode,
     body::Bytes,
     header::{self, HeaderName},
 };
-use jiff::Timestamp;
-use serde::Serialize;
 
 use super::{
     answer::{set, with_type},
     body::Body,
+    form::Refusal,
+    press::{Notice, Press},
 };
-use crate::{
-    config::Config,
-    site::{
-        SiteError,
-        context::Context,
-        feeds::Authority,
-        view::{self, Base},
-    },
-};
+use crate::{config::Config, domain::subscriber::Choice, site::SiteError};
 
 /// The pages, ready to be sent.
 #[derive(Clone, Debug)]
@@ -34,22 +29,22 @@ pub struct Pages {
     pub unsubscribed: Bytes,
     /// It could not be ended just now.
     pub try_again: Bytes,
+    /// A request was taken: the same whatever is known of its address.
+    pub asked: Bytes,
+    /// Too many requests came from there.
+    pub too_many: Bytes,
+    /// A request cannot be taken just now.
+    pub not_now: Bytes,
+    /// With one button that confirms.
+    pub confirm: Bytes,
+    /// The same, after it could not be done.
+    pub confirm_again: Bytes,
+    /// A link that confirms nothing any more.
+    pub old: Bytes,
     /// What they may load (`Content-Security-Policy`).
     pub policy: String,
-}
-
-#[derive(Serialize)]
-struct Form {
-    base: Base,
-    text: String,
-    button: String,
-}
-
-#[derive(Serialize)]
-struct Message {
-    base: Base,
-    text: String,
-    more: String,
+    /// Makes those that are for one reader; `None`: they are plain.
+    pub press: Option<Arc<Press>>,
 }
 
 impl Pages {
@@ -58,7 +53,7 @@ impl Pages {
     #[must_use]
     pub fn render_or(config: &Config, otherwise: impl FnOnce() -> Self) -> Self {
         Self::render(config).unwrap_or_else(|error| {
-            tracing::error!(%error, "the pages for unsubscribing stay as they were");
+            tracing::error!(%error, "the pages for subscribers stay as they were");
             otherwise()
         })
     }
@@ -66,18 +61,20 @@ impl Pages {
     /// The pages without any template, in English.
     #[must_use]
     pub fn plain() -> Self {
-        let page = |title: &str, rest: &str| {
-            let page = format!(
-                "<!doctype html>\n<html lang=\"en\"><title>{title}</title>\n<h1>{title}</h1>\n{rest}\n</html>\n"
-            );
-            Bytes::from(page)
-        };
-        let button = "<form method=\"post\"><button type=\"submit\">Unsubscribe</button></form>";
+        let button = |word: &str| format!("<form method=\"post\"><button type=\"submit\">{word}</button></form>");
+        let again = "<p>It could not be done just now, and nothing has changed. Try again in a minute.</p>";
         Self {
-            unsubscribe: page("Unsubscribe?", button),
-            unsubscribed: page("Unsubscribed", "<p>The address that got this link gets no more messages.</p>"),
-            try_again: page("Not unsubscribed yet", button),
+            unsubscribe: plain("Unsubscribe?", &button("Unsubscribe")),
+            unsubscribed: plain("Unsubscribed", "<p>The address that got this link gets no more messages.</p>"),
+            try_again: plain("Not unsubscribed yet", &button("Unsubscribe")),
+            asked: plain("Check your mail", "<p>If this address can get mail, a message is on its way to it.</p>"),
+            too_many: plain("Too many requests", "<p>Nothing was sent. Try again in an hour.</p>"),
+            not_now: plain("Not done yet", again),
+            confirm: plain("Confirm", &button("Yes, send me news")),
+            confirm_again: plain("Not confirmed yet", &button("Yes, send me news")),
+            old: plain("This link is no longer good", "<p>If you have confirmed already, all is well.</p>"),
             policy: "default-src 'none'; form-action 'self'; base-uri 'none'".to_owned(),
+            press: None,
         }
     }
 
@@ -86,53 +83,64 @@ impl Pages {
     /// # Errors
     /// If a template, a catalogue or the logo of the operator's cannot be used.
     pub fn render(config: &Config) -> Result<Self, SiteError> {
-        // No feed is made here: who would mint its ids does not matter.
-        let authority = Authority::mint(&config.site.url, Timestamp::UNIX_EPOCH);
-        let context = Context::load(config, authority, false)?;
-        let words = |key: &str| context.words.text(&format!("unsubscribe.{key}"), &[("site", &context.site.title)]);
-        let policy = policy(config);
-        let base = |title: &str| base(config, &context, &words(title), &policy);
-        let form = |title: &str, text: &str, button: &str| {
-            let form = Form { base: base(title), text: words(text), button: words(button) };
-            context.templates.render("unsubscribe.html", form).map(Bytes::from)
-        };
-        let done = Message { base: base("done"), text: words("done_text"), more: words("done_more") };
+        let press = Press::new(config)?;
+        let button = |title: &str, text: &str, button: &str| press.button(title, text, button);
         Ok(Self {
-            unsubscribe: form("title", "text", "button")?,
-            unsubscribed: context.templates.render("message.html", done)?.into(),
-            try_again: form("later", "later_text", "later_button")?,
-            policy,
+            unsubscribe: button("unsubscribe.title", "unsubscribe.text", "unsubscribe.button")?,
+            unsubscribed: press.message("unsubscribe.done", "unsubscribe.done_text", "unsubscribe.done_more")?,
+            try_again: button("unsubscribe.later", "unsubscribe.later_text", "unsubscribe.later_button")?,
+            asked: press.beside_site("asking.asked", "asking.asked_text", "asking.asked_more")?,
+            too_many: press.beside_site("asking.too_many", "asking.too_many_text", "")?,
+            not_now: press.beside_site("asking.later", "asking.later_text", "")?,
+            confirm: button("confirm.title", "confirm.text", "confirm.button")?,
+            confirm_again: button("asking.later", "asking.later_text", "confirm.button")?,
+            old: press.old("confirm.old_text")?,
+            policy: press.policy().to_owned(),
+            press: Some(Arc::new(press.proven()?)),
         })
     }
-}
 
-/// A page's frame, but without script, address and feeds: nothing that this page is about.
-fn base(config: &Config, context: &Context, title: &str, policy: &str) -> Base {
-    let page = view::Page {
-        path: "unsubscribe/",
-        title,
-        description: "",
-        present: None,
-        section: "unsubscribe",
-        service: None,
-    };
-    let mut base = view::base(context, &page, Timestamp::UNIX_EPOCH);
-    if config.server.url != config.site.url {
-        config.site.url.as_str().clone_into(&mut base.root);
+    /// Says why a form was refused.
+    pub(super) fn refused(&self, why: Refusal) -> Bytes {
+        let page = self.press.as_ref().map(|press| press.beside_site("asking.refused", why.key(), "asking.again"));
+        or_plain(page, || plain("Not subscribed", "<p>Go back and correct it.</p>"))
     }
-    policy.clone_into(&mut base.csp);
-    base.script = String::new().into();
-    base.canonical.clear();
-    base.feeds.clear();
-    base.noindex = true;
-    base
+
+    /// Says that news comes from now on, with the token of the way to one's choice.
+    pub(super) fn confirmed(&self, token: &str) -> Bytes {
+        let page = self.press.as_ref().map(|press| press.confirmed(token));
+        or_plain(page, || plain("Confirmed", "<p>News goes to the address that got this link from now on.</p>"))
+    }
+
+    /// Says that a link to one's choice is too old.
+    pub(super) fn too_old(&self) -> Bytes {
+        or_plain(self.press.as_ref().map(|press| press.old("manage.old_text")), || self.old.clone())
+    }
+
+    /// What somebody chose, to be changed.
+    pub(super) fn manage(&self, choice: &Choice, notice: Notice) -> Bytes {
+        let page = self.press.as_ref().map(|press| press.manage(choice, notice));
+        or_plain(page, || plain("What you hear of", "<p>It cannot be shown just now. Try again later.</p>"))
+    }
 }
 
-/// The site's own styles and pictures, a form that leads back here, and nothing else.
-fn policy(config: &Config) -> String {
-    let (site, server) = (config.site.url.origin(), config.server.url.origin());
-    let from = if site == server { "'self'".to_owned() } else { format!("'self' {}", site.ascii_serialization()) };
-    format!("default-src 'none'; style-src {from}; img-src {from}; form-action 'self'; base-uri 'none'")
+/// A page without any template.
+fn plain(title: &str, rest: &str) -> Bytes {
+    let page =
+        format!("<!doctype html>\n<html lang=\"en\"><title>{title}</title>\n<h1>{title}</h1>\n{rest}\n</html>\n");
+    Bytes::from(page)
+}
+
+/// A page that was just made, unless a template fails in a way that no trial has shown.
+fn or_plain(page: Option<Result<Bytes, SiteError>>, plain: impl FnOnce() -> Bytes) -> Bytes {
+    match page {
+        Some(Ok(page)) => page,
+        Some(Err(error)) => {
+            tracing::error!(%error, "a page for a subscriber could not be made");
+            plain()
+        }
+        None => plain(),
+    }
 }
 
 /// A page that belongs to one reader: kept by nobody, found by nobody, telling nobody where the

@@ -7,6 +7,12 @@ pub(super) enum Route {
     Health,
     /// `/unsubscribe/TOKEN`.
     Unsubscribe(String),
+    /// `/confirm/TOKEN`.
+    Confirm(String),
+    /// `/manage/TOKEN`.
+    Manage(String),
+    /// `/subscribe`, the form's address; with a `/` at its end it is a page of the site.
+    Subscribe,
     /// A file of the site: its path in segments that are safe to join, and whether the path ended
     /// in `/`, which asks for a folder's index.
     File(Vec<String>, bool),
@@ -43,6 +49,9 @@ pub(super) fn route(path: &str, bases: &[String]) -> Route {
     match segments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["healthz"] if !folder => return Route::Health,
         ["unsubscribe", token] if !folder => return Route::Unsubscribe((*token).to_owned()),
+        ["confirm", token] if !folder => return Route::Confirm((*token).to_owned()),
+        ["manage", token] if !folder => return Route::Manage((*token).to_owned()),
+        ["subscribe"] if !folder => return Route::Subscribe,
         _ => {}
     }
     if segments.iter().any(|segment| segment == ".." || segment == "." || segment.contains('\0')) {
@@ -106,6 +115,10 @@ mod tests {
         assert_eq!(at("/healthz"), Route::Health);
         assert_eq!(at("/status/healthz"), Route::Health);
         assert_eq!(at("/unsubscribe/a%2Db"), Route::Unsubscribe("a-b".into()));
+        assert_eq!(at("/confirm/a-b"), Route::Confirm("a-b".into()));
+        assert_eq!(at("/status/manage/a-b"), Route::Manage("a-b".into()));
+        assert_eq!(at("/status/subscribe"), Route::Subscribe);
+        assert_eq!(at("/subscribe/"), file(&["subscribe"], true));
         assert_eq!(at("/unsubscribe/"), file(&["unsubscribe"], true));
     }
 

@@ -77,7 +77,7 @@ fn while_no_canary_answers_the_site_says_since_when_and_afterwards_no_more() {
         browse(node, &["audit".as_ref(), folder.join("audit.json").as_ref()]);
     }
     if let (Some(java), Some(checker)) = (&java, &checker) {
-        assert_valid(java, checker, &folder.join("public"), &format!("http://{listen}/"));
+        assert_valid(java, checker, &folder.join("public"), &format!("http://{listen}/"), &[]);
     }
 
     let _canary = TcpListener::bind(address).unwrap();

@@ -18,6 +18,7 @@ mod readers;
 mod reload;
 mod scale;
 mod stage;
+mod subscribing;
 
 /// Nothing here should take longer.
 pub const SOON: Duration = Duration::from_secs(30);

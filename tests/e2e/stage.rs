@@ -45,6 +45,10 @@ pub struct Stage {
     pub open: String,
     /// Ways out of two mails.
     pub ways_out: Vec<String>,
+    /// A link that confirms, already used.
+    pub confirm: String,
+    /// A link to what somebody chose.
+    pub manage: String,
     daemon: Daemon,
     targets: Vec<Target>,
 }
@@ -103,7 +107,8 @@ impl Stage {
         fs::write(notes.join("logins-fail.toml"), by_hand).unwrap();
         await_status(listen, "people", "partial_outage");
         let ways_out = wait_for("mails", SOON, || ways_out(&folder.join("mails")));
-        Self { listen, open, ways_out, daemon, targets }
+        let (confirm, manage) = join(listen, &folder.join("mails"));
+        Self { listen, open, ways_out, confirm, manage, daemon, targets }
     }
 
     /// A page's address.
@@ -131,6 +136,23 @@ fn ways_out(mails: &Path) -> Option<Vec<String>> {
     found.sort();
     found.dedup();
     (found.len() == 2).then_some(found)
+}
+
+/// Somebody subscribes: the links that confirm, and that lead to what they chose.
+fn join(listen: SocketAddr, mails: &Path) -> (String, String) {
+    let form = "application/x-www-form-urlencoded";
+    let asked = http::post(listen, "/subscribe", form, "email=dora@example.org&group=public&service=database").unwrap();
+    assert_eq!(asked.status, 200);
+    let token = wait_for("a confirmation", SOON, || {
+        fs::read_dir(mails).ok()?.find_map(|entry| {
+            let text = fs::read_to_string(entry.ok()?.path()).ok()?.replace("=\r\n", "");
+            let token = text.split_once("/confirm/")?.1;
+            Some(token.chars().take_while(|c| c.is_ascii_alphanumeric() || "-_".contains(*c)).collect::<String>())
+        })
+    });
+    let confirmed = http::post(listen, &format!("/confirm/{token}"), form, "").unwrap().text();
+    let manage = confirmed.split_once("../manage/").unwrap().1.split('"').next().unwrap().to_owned();
+    (format!("http://{listen}/confirm/{token}"), format!("http://{listen}/manage/{manage}"))
 }
 
 fn write_config(folder: &Path, listen: SocketAddr, [database, api, website, slow, good]: [SocketAddr; 5]) {

@@ -3,7 +3,7 @@
 use std::{
     collections::HashSet,
     io::{Read, Write},
-    net::{Shutdown, SocketAddr, TcpStream},
+    net::{IpAddr, Shutdown, SocketAddr, TcpStream},
     sync::{
         Arc, LazyLock, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -15,7 +15,9 @@ use regex::bytes::Regex;
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 use watchbell::{
+    domain::{asking::Asking, subscriber::Choice},
     fsio,
+    store::Taken,
     web::{self, App, Endpoints, Limits, Pages, Unavailable},
 };
 
@@ -37,6 +39,26 @@ impl Endpoints for Desk {
         );
         self.0.lock().unwrap().insert(token.to_owned());
         Ok(())
+    }
+
+    fn ask(&self, _: &Asking, _: IpAddr) -> Result<Taken, Unavailable> {
+        Ok(Taken::Down)
+    }
+
+    fn confirm(&self, token: &str) -> Result<Option<String>, Unavailable> {
+        Ok((token == "good").then(|| "mine".to_owned()))
+    }
+
+    fn choice(&self, token: &str) -> Result<Option<Choice>, Unavailable> {
+        Ok((token == "mine").then(Choice::default))
+    }
+
+    fn choose(&self, token: &str, _: Choice) -> Result<bool, Unavailable> {
+        Ok(token == "mine")
+    }
+
+    fn leave(&self, token: &str) -> Result<bool, Unavailable> {
+        Ok(token == "mine")
     }
 
     fn health(&self) -> Result<(), String> {
@@ -75,6 +97,7 @@ impl Site {
             unsubscribed: "<p>No more mails.</p>".into(),
             try_again: "<p>Try again.</p>".into(),
             policy: "default-src 'none'; form-action 'self'".into(),
+            ..Pages::plain()
         };
         let desk = Arc::new(Desk::default());
         let endpoints: Arc<dyn Endpoints> = Arc::<Desk>::clone(&desk);

@@ -214,4 +214,41 @@ CREATE INDEX delivery_lane ON delivery (subscriber, incident, event_seq);
 CREATE INDEX service_revision ON service (revision);
 CREATE INDEX fan_out_incident ON fan_out (incident, event_seq);
 CREATE INDEX delivery_done ON delivery (done_at) WHERE done_at IS NOT NULL;
+CREATE TABLE asking (
+    no   INTEGER PRIMARY KEY,
+    at   INTEGER NOT NULL,
+    json TEXT NOT NULL
+) STRICT;
+CREATE TABLE allowed (
+    no    INTEGER PRIMARY KEY,
+    scope TEXT NOT NULL,
+    name  BLOB NOT NULL,
+    at    INTEGER NOT NULL
+) STRICT;
+CREATE INDEX allowed_name ON allowed (scope, name, at);
+CREATE INDEX allowed_at ON allowed (at);
+CREATE TABLE letter (
+    id         BLOB PRIMARY KEY,
+    kind       TEXT NOT NULL,
+    subscriber BLOB NOT NULL,
+    choice     TEXT NOT NULL,
+    good_for   INTEGER NOT NULL,
+    state      TEXT NOT NULL,
+    epoch      INTEGER,
+    attempts   INTEGER NOT NULL DEFAULT 0,
+    not_before INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX letter_due ON letter (state, not_before);
+CREATE INDEX letter_subscriber ON letter (subscriber);
+CREATE TABLE confirmation (
+    hash       BLOB PRIMARY KEY,
+    subscriber BLOB NOT NULL,
+    choice     TEXT NOT NULL,
+    expires_at INTEGER NOT NULL,
+    used_at    INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE INDEX confirmation_subscriber ON confirmation (subscriber);
+CREATE INDEX confirmation_expires ON confirmation (expires_at);
+CREATE INDEX incident_open ON incident (id) WHERE resolved_at IS NULL;
+CREATE INDEX delivery_folded ON delivery (folded_into) WHERE folded_into IS NOT NULL AND done_at IS NULL;
 COMMIT;

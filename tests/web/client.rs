@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::{IpAddr, SocketAddr, TcpStream},
     path::Path,
     sync::{
         Arc, Mutex,
@@ -14,7 +14,9 @@ use std::{
 use tokio::{net::TcpListener, runtime::Runtime, sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use watchbell::{
+    domain::{asking::Asking, subscriber::Choice},
     fsio,
+    store::Taken,
     web::{self, App, Endpoints, Limits, Pages, Unavailable},
 };
 
@@ -22,6 +24,10 @@ use watchbell::{
 #[derive(Default)]
 pub struct Desk {
     pub unsubscribed: Mutex<Vec<String>>,
+    pub asked: Mutex<Vec<(Asking, IpAddr)>>,
+    pub confirmed: Mutex<Vec<String>>,
+    pub choice: Mutex<Choice>,
+    pub is_full: AtomicBool,
     pub store_is_locked: AtomicBool,
     pub ailment: Mutex<Option<String>>,
 }
@@ -33,6 +39,36 @@ impl Endpoints for Desk {
         }
         self.unsubscribed.lock().unwrap().push(token.to_owned());
         Ok(())
+    }
+
+    fn ask(&self, asking: &Asking, client: IpAddr) -> Result<Taken, Unavailable> {
+        if self.store_is_locked.load(Ordering::SeqCst) {
+            return Err(Unavailable("the database is locked".into()));
+        }
+        if self.is_full.load(Ordering::SeqCst) {
+            return Ok(Taken::TooMany { until: jiff::Timestamp::MAX });
+        }
+        self.asked.lock().unwrap().push((asking.clone(), client));
+        Ok(Taken::Down)
+    }
+
+    fn confirm(&self, token: &str) -> Result<Option<String>, Unavailable> {
+        self.confirmed.lock().unwrap().push(token.to_owned());
+        Ok((token == "good").then(|| "mine".to_owned()))
+    }
+
+    fn choice(&self, token: &str) -> Result<Option<Choice>, Unavailable> {
+        Ok((token == "mine").then(|| self.choice.lock().unwrap().clone()))
+    }
+
+    fn choose(&self, token: &str, choice: Choice) -> Result<bool, Unavailable> {
+        *self.choice.lock().unwrap() = choice;
+        Ok(token == "mine")
+    }
+
+    fn leave(&self, token: &str) -> Result<bool, Unavailable> {
+        self.unsubscribed.lock().unwrap().push(token.to_owned());
+        Ok(token == "mine")
     }
 
     fn health(&self) -> Result<(), String> {
@@ -72,11 +108,13 @@ impl Server {
             unsubscribed: "<p>No more mails.</p>".into(),
             try_again: "<p>Try again.</p>".into(),
             policy: "default-src 'none'; form-action 'self'".into(),
+            ..Pages::plain()
         };
         let trusted = if proxied { vec!["127.0.0.0/8".parse().unwrap()] } else { Vec::new() };
         let bases = vec!["/status/".to_owned(), "/".to_owned()];
         let endpoints: Arc<dyn Endpoints> = Arc::<Desk>::clone(&desk);
         let app = App::with(folder.path().join("public"), bases, trusted, pages, endpoints);
+        let app = app.subscribing(Arc::default(), true);
         let (sender, app) = watch::channel(Arc::new(app));
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();

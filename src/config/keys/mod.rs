@@ -282,16 +282,11 @@ pub static SUBSCRIPTIONS: Scope = Scope::new(
             "enabled",
             Type::Bool,
             "true",
-            "Whether the public can subscribe. The form for it comes with a later version.",
+            "Whether the public can subscribe, by the form on the site. It needs `[email]`.",
         )
         .or("true"),
-        Key::new(
-            "confirm_within",
-            Type::Duration("5m", "30d"),
-            r#""48h""#,
-            "How long a confirmation link is good. Nobody is sent one before there is a form.",
-        )
-        .or(r#""48h""#),
+        Key::new("confirm_within", Type::Duration("5m", "30d"), r#""48h""#, "How long a confirmation link is good.")
+            .or(r#""48h""#),
         Key::new("webhooks", Type::Bool, "false", "Whether the public can have webhooks called.")
             .or("false")
             .later("`webhooks` is read, but this version lets nobody subscribe a webhook"),

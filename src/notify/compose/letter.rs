@@ -23,6 +23,10 @@ use crate::{
     },
 };
 
+mod slip;
+
+pub use self::slip::Slip;
+
 /// How many services a message lists before it counts the rest.
 const LISTED: usize = 12;
 /// How many a sentence names.
@@ -79,7 +83,10 @@ pub struct Letter {
     people: Vec<Said>,
     page: Link,
     why: String,
-    leave: Leave,
+    /// Where to choose anew, if they have chosen.
+    manage: Option<Link>,
+    /// The way out, if they are in.
+    leave: Option<Leave>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -106,6 +113,8 @@ struct Said {
 #[derive(Clone, Debug, Serialize)]
 struct Link {
     label: String,
+    /// The label with the address, for plain text.
+    line: String,
     url: Value,
 }
 
@@ -175,14 +184,19 @@ impl Letter {
             facts,
             indent: " ".repeat(width),
             people: writer.people(),
-            page: Link { label: writer.page_label(), url: address(page.as_str()) },
+            page: Link { label: writer.page_label(), line: String::new(), url: address(page.as_str()) },
             why: writer.why(),
-            leave: Leave {
-                label: words.text("mail.leave", &[]),
-                line: words.text("mail.leave_line", &[("url", source.leave_url)]),
-                url: address(source.leave_url),
-            },
+            manage: None,
+            leave: Some(leave(words, source.leave_url)),
         })
+    }
+}
+
+fn leave(words: &Words, url: &str) -> Leave {
+    Leave {
+        label: words.text("mail.leave", &[]),
+        line: words.text("mail.leave_line", &[("url", url)]),
+        url: address(url),
     }
 }
 

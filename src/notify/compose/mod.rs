@@ -7,7 +7,7 @@
 
 use std::{collections::BTreeMap, time::SystemTime};
 
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use lettre::{
     Message,
     message::{
@@ -20,15 +20,16 @@ use url::{Host, Url};
 
 use self::{
     dkim::Signer,
-    letter::{Letter, Source},
+    letter::{Letter, Slip, Source},
     stencil::{Known, Marks, Stencil, Stencils},
     templates::{Rendered, Templates},
 };
-use super::{plan::News, recipient::Directory, relay::Outgoing};
+use super::{ledger, plan::News, recipient::Directory, relay::Outgoing};
 use crate::{
     config::{Config, Email, signing::BadKey},
     domain::{
         IncidentId, SubscriberId,
+        asking::LetterKind,
         event::Event,
         id::DeliveryId,
         subscriber::{Address, Subscriber},
@@ -85,6 +86,18 @@ pub struct Draft<'a> {
     /// Leaves without logging in.
     pub unsubscribe_token: &'a str,
 }
+
+/// What links in a letter open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tokens {
+    /// The way out.
+    pub unsubscribe: String,
+    /// What was chosen.
+    pub manage: String,
+}
+
+/// How long a link to one's choice is good: a mail may be read late, and passed on.
+const MANAGE_FOR: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// Makes messages: templates, words and the sender's facts, loaded once.
 #[derive(Debug)]
@@ -222,7 +235,7 @@ impl Composer {
             leave_url: leave_url.as_str(),
         })
         .ok_or_else(nothing)?;
-        let rendered = self.templates.render(draft.news, &letter)?;
+        let rendered = self.templates.render(draft.news.as_str(), &letter)?;
 
         let thread = &marks.thread;
         let mut headers = vec![
@@ -237,6 +250,70 @@ impl Composer {
         headers.push(("Content-Language", words.language().to_owned()));
         // The Date is when it was recorded, so that a thread reads in order whatever was backdated.
         self.bytes(marks.delivery, &marks.to, last.recorded_at, &rendered, &headers)
+    }
+
+    /// How long a link to one's choice is good.
+    #[must_use]
+    pub fn manage_for(&self) -> SignedDuration {
+        MANAGE_FOR
+    }
+
+    /// Composes a letter; links to what was chosen are good until `manage_until`.
+    ///
+    /// # Errors
+    /// If a template does not fit its context.
+    pub fn compose_letter(
+        &self,
+        letter: &ledger::Letter,
+        tokens: &Tokens,
+        manage_until: Timestamp,
+    ) -> Result<Outgoing, ComposeError> {
+        let subscriber = &letter.subscriber;
+        let choice = &letter.choice;
+        let words = choice.language.as_deref().map_or(&self.site_words, |language| self.words(language));
+        let zone = choice.timezone.as_deref().and_then(|name| TimeZone::get(name).ok());
+        let link = |path: &str, token: &str| {
+            self.server_url.join(&format!("{path}/{token}")).map_err(|error| ComposeError::Mail(error.to_string()))
+        };
+        let leave_url = link("unsubscribe", &tokens.unsubscribe)?;
+        let (confirm_url, manage_url) = (link("confirm", &letter.token)?, link("manage", &tokens.manage)?);
+        let rendered = self.templates.render(
+            letter.kind.as_str(),
+            &Letter::slip(&Slip {
+                kind: letter.kind,
+                choice,
+                events: &letter.events,
+                directory: &self.directory,
+                names: &self.names,
+                words,
+                zone: zone.as_ref().unwrap_or(&self.zone),
+                site_title: &self.site_title,
+                site_url: &self.site_url,
+                accent: &self.accent,
+                confirm_url: confirm_url.as_str(),
+                manage_url: manage_url.as_str(),
+                leave_url: leave_url.as_str(),
+                good_until: if letter.kind == LetterKind::Confirm { letter.good_until } else { manage_until },
+            }),
+        )?;
+        let mut headers = vec![("Content-Language", words.language().to_owned())];
+        // Who has not confirmed is on no list yet.
+        if letter.kind != LetterKind::Confirm {
+            headers.push(("List-Id", format!("<updates.{}>", self.host)));
+            headers.push(("List-Unsubscribe", format!("<{leave_url}>")));
+            if is_one_click(&leave_url) {
+                headers.push(("List-Unsubscribe-Post", "List-Unsubscribe=One-Click".to_owned()));
+            }
+        }
+        let bytes = self.bytes(letter.id, subscriber.address.as_str(), letter.at, &rendered, &headers)?;
+        Ok(Outgoing {
+            delivery: letter.id,
+            subscriber: Some(subscriber.id),
+            from: self.sender_for(letter.id),
+            to: subscriber.address.clone(),
+            at: letter.at,
+            bytes: self.signed(bytes, letter.at).into(),
+        })
     }
 
     /// Composes a plain message to an operator about the monitor itself.

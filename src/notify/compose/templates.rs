@@ -8,7 +8,7 @@ use std::path::Path;
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, Value};
 use serde::Serialize;
 
-use crate::{notify::plan::News, site::defaults};
+use crate::{domain::asking::LetterKind, notify::plan::News, site::defaults};
 
 /// The parts of one message, rendered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,28 +50,29 @@ impl Templates {
             Ok(text.map(std::borrow::Cow::into_owned))
         });
         let templates = Self { environment };
-        for news in News::ALL {
+        let news = News::ALL.iter().map(|news| news.as_str());
+        for folder in news.chain(LetterKind::ALL.map(LetterKind::as_str)) {
             for part in PARTS {
-                templates.environment.get_template(&name(*news, part))?;
+                templates.environment.get_template(&name(folder, part))?;
             }
         }
         Ok(templates)
     }
 
-    /// Fills in one message.
+    /// Fills in one message, by the templates of `folder`.
     ///
     /// # Errors
     /// If a template uses what does not exist; the error names it and its line.
-    pub fn render(&self, news: News, context: &impl Serialize) -> Result<Rendered, Error> {
+    pub fn render(&self, folder: &str, context: &impl Serialize) -> Result<Rendered, Error> {
         let context = Value::from(minijinja::value::Serde(context));
         let [subject, text, html] =
-            PARTS.map(|part| self.environment.get_template(&name(news, part))?.render(&context));
+            PARTS.map(|part| self.environment.get_template(&name(folder, part))?.render(&context));
         Ok(Rendered { subject: subject?, text: squeezed(&text?), html: html? })
     }
 }
 
-fn name(news: News, part: &str) -> String {
-    format!("mail/{}/{part}", news.as_str())
+fn name(folder: &str, part: &str) -> String {
+    format!("mail/{folder}/{part}")
 }
 
 /// Text without the blank lines that loops and blocks leave: at most one between paragraphs.

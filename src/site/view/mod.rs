@@ -14,6 +14,7 @@ use super::{
     snapshot::Snapshot,
 };
 
+pub mod choices;
 pub mod history;
 pub mod incident;
 pub mod index;

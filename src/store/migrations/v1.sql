@@ -71,6 +71,7 @@ CREATE TABLE incident (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX incident_started ON incident (started_at);
 CREATE INDEX incident_revision ON incident (revision);
+CREATE INDEX incident_open ON incident (id) WHERE resolved_at IS NULL;
 
 CREATE TABLE decision (
     no       INTEGER PRIMARY KEY,
@@ -192,6 +193,7 @@ CREATE INDEX delivery_open ON delivery (state, not_before, event_seq) WHERE done
 CREATE INDEX delivery_again ON delivery (not_before) WHERE done_at IS NULL AND attempts > 0;
 CREATE INDEX delivery_lane ON delivery (subscriber, incident, event_seq);
 CREATE INDEX delivery_done ON delivery (done_at) WHERE done_at IS NOT NULL;
+CREATE INDEX delivery_folded ON delivery (folded_into) WHERE folded_into IS NOT NULL AND done_at IS NULL;
 
 -- Events that not everyone has a delivery of yet who is to be told: whoever follows `services` or
 -- `groups`, and comes behind `after`. It is worked off in slices, once `not_before` has come.
@@ -212,3 +214,49 @@ CREATE TABLE latecomer (
     subscriber BLOB PRIMARY KEY,
     since      INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- What people asked for through the form, until it is looked at moments later: whoever asks is
+-- answered before that, so that the answer says nothing of the address. JSON: an `Asking`.
+CREATE TABLE asking (
+    no   INTEGER PRIMARY KEY,
+    at   INTEGER NOT NULL,
+    json TEXT NOT NULL
+) STRICT;
+
+-- What was let through lately, for the limits: in which scope, whose (`name`, a salted hash), when.
+CREATE TABLE allowed (
+    no    INTEGER PRIMARY KEY,
+    scope TEXT NOT NULL,
+    name  BLOB NOT NULL,
+    at    INTEGER NOT NULL
+) STRICT;
+CREATE INDEX allowed_name ON allowed (scope, name, at);
+CREATE INDEX allowed_at ON allowed (at);
+
+-- Messages to one subscriber that tell of no event, until they are sent or given up. `choice` is what
+-- was asked for; `good_for` how long the link in it is good, in milliseconds. A delivery whose
+-- `folded_into` names a letter is told by that.
+CREATE TABLE letter (
+    id         BLOB PRIMARY KEY,
+    kind       TEXT NOT NULL,
+    subscriber BLOB NOT NULL,
+    choice     TEXT NOT NULL,
+    good_for   INTEGER NOT NULL,
+    state      TEXT NOT NULL,
+    epoch      INTEGER,
+    attempts   INTEGER NOT NULL DEFAULT 0,
+    not_before INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX letter_due ON letter (state, not_before);
+CREATE INDEX letter_subscriber ON letter (subscriber);
+
+-- Links that confirm: a hash of what only the mail knows, and what was asked for in that mail.
+CREATE TABLE confirmation (
+    hash       BLOB PRIMARY KEY,
+    subscriber BLOB NOT NULL,
+    choice     TEXT NOT NULL,
+    expires_at INTEGER NOT NULL,
+    used_at    INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE INDEX confirmation_subscriber ON confirmation (subscriber);
+CREATE INDEX confirmation_expires ON confirmation (expires_at);

@@ -23,10 +23,10 @@ pub use self::{
 };
 pub(super) use self::{
     fan_out::{Budget, choose_anew, promise},
-    queue::{add_functions, amended},
+    queue::{add_functions, amended, tell_in_letter},
 };
 use super::{
-    Store, StoreError,
+    Store, StoreError, letters,
     row::{At, count},
 };
 use crate::domain::{
@@ -185,9 +185,11 @@ impl Store {
     pub fn new_epoch(&mut self) -> Result<i64, StoreError> {
         self.write("begin a new epoch", |tx| {
             tx.execute(
-                "UPDATE delivery SET state = 'queued', epoch = NULL WHERE state = 'sending' AND done_at IS NULL",
+                "UPDATE delivery SET state = 'queued', epoch = NULL WHERE state = 'sending' AND done_at IS NULL
+                     AND (folded_into IS NULL OR folded_into NOT IN (SELECT id FROM letter))",
                 [],
             )?;
+            letters::free(tx)?;
             tx.query_row("UPDATE meta SET value = value + 1 WHERE key = 'epoch' RETURNING value", [], |row| row.get(0))
         })
     }

@@ -75,6 +75,30 @@ pub(in crate::store) fn amended(tx: &Connection, event: &Event) -> rusqlite::Res
     Ok(())
 }
 
+/// What a subscriber is told by a letter: on its way with that, and nothing else of the same incident
+/// meanwhile.
+pub(in crate::store) fn tell_in_letter(
+    tx: &Connection,
+    event: &Event,
+    subscriber: &SubscriberId,
+    letter: DeliveryId,
+) -> rusqlite::Result<()> {
+    tx.prepare_cached(
+        "INSERT INTO delivery (id, event, event_seq, incident, subscriber, state, not_before, folded_into)
+         SELECT delivery_id(id, ?2), id, seq, ?3, ?2, 'sending', ?4, ?5 FROM event WHERE id = ?1
+         ON CONFLICT (event, subscriber) DO UPDATE SET state = 'sending', epoch = NULL, done_at = NULL, reply = NULL,
+             folded_into = excluded.folded_into",
+    )?
+    .execute((
+        event.id.as_bytes(),
+        subscriber.as_bytes(),
+        event.incident.as_str(),
+        At(event.seals_at),
+        letter.as_bytes(),
+    ))
+    .map(drop)
+}
+
 type LaneKey = ([u8; 16], String);
 
 /// What is claimed.

@@ -38,8 +38,9 @@ use watchbell::{
         subscriber::Subscriber,
     },
     simulation::{Action, Behaviour, Disk, Happened, Simulation},
-    site::Publisher,
+    site::{Options, Publisher},
     store::Store,
+    web::takes_subscribers,
 };
 
 use self::truth::{checks, detection_bound, outages};
@@ -451,7 +452,8 @@ fn site_is_a_function_of_the_store(simulation: &Simulation) -> Check1 {
     let folder = super::stage::folder();
     folder.path().join("fresh").clone_into(&mut config.site.output);
     let reader = Store::reader(&config.store).unwrap();
-    Publisher::new(&config).unwrap().publish(&reader, simulation.now()).unwrap();
+    let options = Options { subscribe_form: takes_subscribers(&config) };
+    Publisher::with_options(&config, options).unwrap().publish(&reader, simulation.now()).unwrap();
     let (ours, fresh) = (tree(&simulation.config().site.output), tree(&config.site.output));
     let different: Vec<_> = differences(&ours, &fresh).into_iter().filter(|name| fresh.contains_key(name)).collect();
     if different.is_empty() {
