@@ -1,10 +1,7 @@
 //! What is counted of a record, whether it was written down or replayed: incidents, downtime, and
 //! the messages that someone who follows everything would have got.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -13,15 +10,14 @@ use crate::{
     domain::{
         Impact, IncidentId, ServiceId, SubscriberId,
         event::{Event, EventKind},
-        id::DeliveryId,
         incident::Incident,
         service::Rules,
         span::{Span, Tally},
         subscriber::{Address, BadAddress, Subscriber, SubscriberState, Wants},
     },
     notify::{
-        ledger::{Lane, Pending, Told},
-        plan::{self, Decision, News},
+        forecast::{Message, forecast},
+        ledger::Lane,
         recipient::Directory,
     },
 };
@@ -108,7 +104,9 @@ impl Account {
                 pending: Vec::new(),
                 told: Vec::new(),
             };
-            for (news, _) in told(lane, &own, &directory, until).into_iter().filter(|(_, at)| *at >= from) {
+            let current = |event: &Event| Arc::new(as_of(incident, event));
+            let told = forecast(lane, &own, &current, &directory, (Timestamp::MIN, until)).messages;
+            for Message { news, .. } in told.into_iter().filter(|message| message.at >= from) {
                 *messages.entry(news.as_str()).or_default() += 1;
             }
         }
@@ -136,41 +134,6 @@ fn is_seen(event: &Event) -> bool {
         _ => true,
     }
 }
-
-/// What the reader of an empty lane is told of its incident by then, and when: by the one rule of
-/// telling, with a mail server that takes everything at once.
-fn told(mut lane: Lane, events: &[Arc<Event>], directory: &Directory, until: Timestamp) -> Vec<(News, Timestamp)> {
-    let incident = Arc::clone(&lane.current);
-    let mut messages = Vec::new();
-    let mut looks: BTreeSet<Timestamp> = events.iter().map(|event| event.recorded_at.max(event.seals_at)).collect();
-    let mut coming = events.iter().peekable();
-    while let Some(now) = looks.pop_first().filter(|now| *now <= until) {
-        while let Some(event) = coming.next_if(|event| event.recorded_at <= now) {
-            lane.current = Arc::new(as_of(&incident, event));
-            // Each event is told once: its id will do.
-            let delivery = DeliveryId::from_bytes(*event.id.as_bytes());
-            let event = Arc::clone(event);
-            lane.pending.push(Pending { delivery, event, attempts: 0, first_tried_at: None, left_in: None });
-        }
-        for (delivery, decision) in plan::plan(&lane, directory, now) {
-            let Some(place) = lane.pending.iter().position(|pending| pending.delivery == delivery) else { continue };
-            match decision {
-                // Never again at the same time: that would have no end.
-                Decision::Hold { until, .. } => looks.extend(Some(until).filter(|until| *until > now)),
-                Decision::Send { news, .. } => {
-                    messages.push((news, now));
-                    lane.told.push(Told { event: lane.pending.remove(place).event, at: now });
-                    looks.extend(now.checked_add(AFTER_ONE).ok());
-                }
-                Decision::Folded { .. } | Decision::Drop { .. } => drop(lane.pending.remove(place)),
-            }
-        }
-    }
-    messages
-}
-
-/// What waited for a message looks again so long after it.
-const AFTER_ONE: jiff::SignedDuration = jiff::SignedDuration::from_millis(100);
 
 /// The incident as it was when `event` was recorded.
 fn as_of(incident: &Incident, event: &Event) -> Incident {

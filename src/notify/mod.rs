@@ -14,11 +14,13 @@
 pub mod account;
 mod carrier;
 pub mod compose;
+pub mod forecast;
 pub mod ledger;
 pub mod letters;
 pub mod operator;
 pub mod outbox;
 pub mod plan;
+pub mod preview;
 pub mod rate;
 pub mod recipient;
 pub mod relay;

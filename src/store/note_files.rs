@@ -1,7 +1,9 @@
 //! Which file of the notes' folder holds which note, so that a file that got a new name is known
 //! after a restart too.
 
-use super::{Store, StoreError};
+use rusqlite::Connection;
+
+use super::{Reader, Store, StoreError};
 use crate::{domain::IncidentId, notes::Mark};
 
 /// Before a file's name in `meta`; `note;` is what sorts right behind.
@@ -13,12 +15,7 @@ impl Store {
     /// # Errors
     /// If the store cannot be read.
     pub fn note_files(&self) -> Result<Vec<Mark>, StoreError> {
-        self.read("read the names of notes", |db| {
-            let mut rows =
-                db.prepare_cached("SELECT key, value FROM meta WHERE key >= 'note:' AND key < 'note;' ORDER BY key")?;
-            let marks = rows.query_map([], |row| Ok(mark(row.get_ref(0)?.as_str()?, row.get_ref(1)?.as_str()?)))?;
-            marks.filter_map(Result::transpose).collect()
-        })
+        self.read("read the names of notes", marks)
     }
 
     /// Remembers `marks`, and nothing more of the files `forgotten`.
@@ -40,6 +37,23 @@ impl Store {
             Ok(())
         })
     }
+}
+
+impl Reader {
+    /// As [`Store::note_files`].
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn note_files(&self) -> Result<Vec<Mark>, StoreError> {
+        self.read("read the names of notes", marks)
+    }
+}
+
+fn marks(db: &Connection) -> rusqlite::Result<Vec<Mark>> {
+    let mut rows =
+        db.prepare_cached("SELECT key, value FROM meta WHERE key >= 'note:' AND key < 'note;' ORDER BY key")?;
+    let marks = rows.query_map([], |row| Ok(mark(row.get_ref(0)?.as_str()?, row.get_ref(1)?.as_str()?)))?;
+    marks.filter_map(Result::transpose).collect()
 }
 
 /// A row's content; `None` if a newer watchbell wrote it in another way.

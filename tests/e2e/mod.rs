@@ -14,6 +14,7 @@ mod mail;
 mod notes;
 mod outage;
 mod pages;
+mod preview;
 mod readers;
 mod reload;
 mod scale;

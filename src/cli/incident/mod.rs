@@ -23,6 +23,7 @@ use crate::{
     store::{Reader, Store},
 };
 
+mod preview;
 mod story;
 
 /// Look at incidents.
@@ -41,6 +42,9 @@ pub enum Incident {
     Show {
         /// Which
         id: IncidentId,
+        /// Instead: who would be told what if its note were taken as it stands
+        #[arg(long)]
+        preview: bool,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -148,7 +152,8 @@ pub fn incident(global: &Global, command: &Incident) -> Outcome {
     let reader = Store::reader(&config.store)?;
     match command {
         Incident::List { open, json } => list(&shower, &reader, *open, *json),
-        Incident::Show { id, json } => show(&shower, &reader, id, *json),
+        Incident::Show { id, preview: false, json } => show(&shower, &reader, id, *json),
+        Incident::Show { id, preview: true, json } => preview::preview(&config, &shower, &reader, id, *json),
     }
 }
 

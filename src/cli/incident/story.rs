@@ -140,7 +140,7 @@ fn clock(at: Timestamp, beside: Timestamp) -> String {
 }
 
 /// Why something waits, in words.
-fn holding(reason: &str) -> &str {
+pub(super) fn holding(reason: &str) -> &str {
     match reason {
         "gather" => "others may join it (`gather`)",
         "settle" => "its text rests (`settle`)",
@@ -152,7 +152,7 @@ fn holding(reason: &str) -> &str {
 }
 
 /// Why something is not told, in words.
-fn dropping(reason: &str) -> &str {
+pub(super) fn dropping(reason: &str) -> &str {
     match reason {
         "not_wanted" => "they want to hear of planned work only",
         "not_confirmed" => "they are not confirmed, or no longer",

@@ -211,23 +211,33 @@ impl Composer {
         self.stencils.learn(draft, learned);
     }
 
-    /// One message, unsigned, for whoever the marks name.
-    fn write(&self, draft: &Draft<'_>, marks: &Marks) -> Result<Vec<u8>, ComposeError> {
+    /// What a message says: its subject and its two bodies.
+    ///
+    /// # Errors
+    /// As [`Composer::compose`].
+    pub fn render(&self, draft: &Draft<'_>) -> Result<Rendered, ComposeError> {
+        self.render_with(draft, &self.leave_url(draft.unsubscribe_token)?)
+    }
+
+    fn leave_url(&self, token: &str) -> Result<Url, ComposeError> {
+        let path = format!("unsubscribe/{token}");
+        self.server_url.join(&path).map_err(|error| ComposeError::Mail(error.to_string()))
+    }
+
+    fn words_for(&self, subscriber: &Subscriber) -> &Words {
+        subscriber.language.as_deref().map_or(&self.site_words, |language| self.words(language))
+    }
+
+    fn render_with(&self, draft: &Draft<'_>, leave_url: &Url) -> Result<Rendered, ComposeError> {
         let subscriber = draft.subscriber;
-        let words = subscriber.language.as_deref().map_or(&self.site_words, |language| self.words(language));
         let zone = subscriber.timezone.as_deref().and_then(|name| TimeZone::get(name).ok());
-        let leave_url = self
-            .server_url
-            .join(&format!("unsubscribe/{}", marks.token))
-            .map_err(|error| ComposeError::Mail(error.to_string()))?;
-        let last = *draft.events.last().ok_or_else(nothing)?;
         let letter = Letter::new(&Source {
             news: draft.news,
             events: draft.events,
             wants: &subscriber.wants,
             directory: &self.directory,
             names: &self.names,
-            words,
+            words: self.words_for(subscriber),
             zone: zone.as_ref().unwrap_or(&self.zone),
             site_title: &self.site_title,
             site_url: &self.site_url,
@@ -235,7 +245,15 @@ impl Composer {
             leave_url: leave_url.as_str(),
         })
         .ok_or_else(nothing)?;
-        let rendered = self.templates.render(draft.news.as_str(), &letter)?;
+        Ok(self.templates.render(draft.news.as_str(), &letter)?)
+    }
+
+    /// One message, unsigned, for whoever the marks name.
+    fn write(&self, draft: &Draft<'_>, marks: &Marks) -> Result<Vec<u8>, ComposeError> {
+        let words = self.words_for(draft.subscriber);
+        let leave_url = self.leave_url(&marks.token)?;
+        let last = *draft.events.last().ok_or_else(nothing)?;
+        let rendered = self.render_with(draft, &leave_url)?;
 
         let thread = &marks.thread;
         let mut headers = vec![

@@ -1,7 +1,7 @@
 //! Looking at the queue without touching it: what became of the deliveries of an incident, what is
 //! still pending, and who is still to be told. For people who ask, not for the daemon.
 
-use std::str::FromStr;
+use std::{str::FromStr, sync::Arc};
 
 use jiff::Timestamp;
 use rusqlite::OptionalExtension;
@@ -12,10 +12,10 @@ use super::{
     queue::{Known, lane_content},
 };
 use crate::{
-    domain::{EventId, IncidentId, SubscriberId},
+    domain::{EventId, IncidentId, ServiceId, SubscriberId, incident::Incident},
     store::{
         Reader, StoreError,
-        row::{At, Word, count},
+        row::{At, Word, count, json},
         subscribers,
     },
 };
@@ -131,6 +131,44 @@ impl Reader {
                 let is_busy = busy.exists((id.as_bytes(), incident.as_str()))?;
                 let (incident, current) = (incident.clone(), current.clone());
                 each(&Lane { subscriber, incident, current, pending, told }, is_busy);
+            }
+            Ok(())
+        })
+    }
+
+    /// A lane for everyone who would be promised an event about `services` now, and for everyone for
+    /// whom something of `incident` is queued: what they were told of it, and what is pending. `current`
+    /// stands for the incident.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn audience(
+        &self,
+        current: &Arc<Incident>,
+        services: &[ServiceId],
+        each: &mut dyn FnMut(Lane),
+    ) -> Result<(), StoreError> {
+        self.read("read who would be told", |db| {
+            let (mut known, id) = (Known::default(), &current.id);
+            let services = json(&services)?;
+            let groups: String = db
+                .prepare_cached(
+                    "SELECT json_group_array(DISTINCT grp) FROM service
+                     WHERE id IN (SELECT value FROM json_each(?1)) AND grp IS NOT NULL",
+                )?
+                .query_row([&services], |row| row.get(0))?;
+            let mut people = db.prepare_cached(&format!(
+                "SELECT id {TO_BE_TOLD} UNION
+                 SELECT subscriber FROM delivery
+                 WHERE event IN (SELECT id FROM event WHERE incident = ?6) AND state = 'queued' AND done_at IS NULL"
+            ))?;
+            let none: [u8; 0] = [];
+            let mut rows = people.query((services, groups, i64::MAX, none.as_slice(), LAST, id.as_str()))?;
+            while let Some(row) = rows.next()? {
+                let subscriber = SubscriberId::from_bytes(row.get(0)?);
+                let Some(subscriber) = subscribers::by_id(db, &subscriber)? else { continue };
+                let (pending, told) = lane_content(db, &subscriber.id, id, &mut known)?;
+                each(Lane { subscriber, incident: id.clone(), current: Arc::clone(current), pending, told });
             }
             Ok(())
         })
