@@ -272,6 +272,7 @@ impl<'a> Renderer<'a> {
             rules: &context.rules,
             services: &facts.services,
             incidents: &facts.incidents,
+            changed_at: self.snapshot.shown_changed_at(),
             fresh_until: fresh_until(slot(now)),
             key: context.key,
         }

@@ -1,6 +1,12 @@
 //! One moment as pages see it: facts, the present, and a way to ask for what is older.
 
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    cell::{OnceCell, RefCell},
+    collections::BTreeMap,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::{Timestamp, ToSpan};
 
@@ -18,6 +24,7 @@ use super::{
     days::Days,
     facts::Facts,
     feeds::Feed,
+    json,
     pieces::{Old, Pieces},
 };
 
@@ -98,6 +105,8 @@ pub struct Snapshot<'a> {
     told_at: BTreeMap<&'a ServiceId, Timestamp>,
     /// The last feed that was made: it is written in one format after the other.
     feed: RefCell<Option<(FeedOf, Rc<DatedFeed>)>>,
+    /// [`json::changed_at`], once it was asked for.
+    shown_changed_at: OnceCell<Option<Timestamp>>,
 }
 
 impl<'a> Snapshot<'a> {
@@ -115,8 +124,18 @@ impl<'a> Snapshot<'a> {
         for event in facts.events.iter().rev() {
             told_at.extend(event.services.iter().map(|service| (service, event.recorded_at)));
         }
-        let (pace, feed) = (Pace::Calm, RefCell::default());
-        let mut snapshot = Self { context, facts, memory, archive, now, days, pace, told_at, feed };
+        let mut snapshot = Self {
+            context,
+            facts,
+            memory,
+            archive,
+            now,
+            days,
+            pace: Pace::Calm,
+            told_at,
+            feed: RefCell::default(),
+            shown_changed_at: OnceCell::new(),
+        };
         let is_open = |id: &IncidentId| facts.heads.get(id).is_some_and(|head| !head.withdrawn);
         let is_live = |service: &Arc<Service>| snapshot.pace_of(&service.id) == Pace::Live;
         if facts.heads.open().any(is_open) || context.rules.services.iter().any(is_live) {
@@ -223,6 +242,12 @@ impl<'a> Snapshot<'a> {
         });
         self.memory.summaries.borrow_mut().insert(head.id.clone(), (head.version, Arc::clone(&summary)));
         Ok(Some(summary))
+    }
+
+    /// When anything that documents of the present show last changed.
+    #[must_use]
+    pub fn shown_changed_at(&self) -> Option<Timestamp> {
+        *self.shown_changed_at.get_or_init(|| json::changed_at(&self.facts.services, &self.facts.incidents))
     }
 
     /// The feed that was made last, if it is this one.

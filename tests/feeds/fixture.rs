@@ -17,7 +17,7 @@ use watchbell::{
     },
     site::{
         feeds::{Authority, Feed, FeedSite, history, updates},
-        json::Api,
+        json::{self, Api},
         key::Key,
         pieces::Composer,
         words::{Names, Words},
@@ -128,6 +128,7 @@ impl World {
             rules: &self.rules,
             services: &self.services,
             incidents: &self.incidents,
+            changed_at: json::changed_at(&self.services, &self.incidents),
             fresh_until: self.now + jiff::SignedDuration::from_mins(10),
             key: Key::default(),
         }

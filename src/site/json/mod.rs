@@ -26,6 +26,16 @@ use incident::IncidentItem;
 /// So many incidents stand in `incidents.json`.
 pub const LISTED: usize = 50;
 
+/// When anything that documents of the present show last changed.
+#[must_use]
+pub fn changed_at(
+    services: &BTreeMap<ServiceId, ServiceNow>,
+    incidents: &BTreeMap<IncidentId, Incident>,
+) -> Option<Timestamp> {
+    let services = services.values().map(|now| now.since);
+    services.chain(incidents.values().map(timeline::changed_at)).max()
+}
+
 /// What the JSON is made of.
 #[derive(Clone, Copy, Debug)]
 pub struct Api<'a> {
@@ -37,6 +47,8 @@ pub struct Api<'a> {
     pub services: &'a BTreeMap<ServiceId, ServiceNow>,
     /// At least the [`LISTED`] newest incidents and all that are open.
     pub incidents: &'a BTreeMap<IncidentId, Incident>,
+    /// [`changed_at`] of these services and incidents.
+    pub changed_at: Option<Timestamp>,
     /// Until when the documents that show the present may be believed.
     pub fresh_until: Timestamp,
     /// Of the site and the rules: what was made under another is made anew.
@@ -178,10 +190,7 @@ impl<'a> Api<'a> {
     }
 
     fn page_now(&self) -> Page<'a> {
-        let services = self.services.values().map(|now| now.since);
-        let incidents = self.incidents.values().map(timeline::changed_at);
-        let changed_at = services.chain(incidents).max().unwrap_or_else(|| self.site.authority.founded_at());
-        self.page(changed_at, Some(self.fresh_until))
+        self.page(self.changed_at.unwrap_or_else(|| self.site.authority.founded_at()), Some(self.fresh_until))
     }
 
     fn page(&self, changed_at: Timestamp, fresh_until: Option<Timestamp>) -> Page<'a> {
