@@ -18,7 +18,7 @@ use crate::fsio;
 
 /// The folder within the output that holds the manifest and the lock.
 pub const FOLDER: &str = ".watchbell";
-const HEADER: &str = "watchbell manifest 2";
+const HEADER: &str = "watchbell manifest 3";
 const MAX_BYTES: u64 = 1 << 30;
 /// A journal of fewer bytes is never worth writing the whole anew.
 const SHORT: usize = 256 * 1024;
@@ -42,10 +42,46 @@ pub struct Entry {
     pub leaving: bool,
 }
 
+/// An entry as it is held in memory: a site of 10,000 services has 100,000 of them.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    key: Key,
+    /// [`NEVER`] for none, as below.
+    slot: i64,
+    until_ms: i64,
+    hash: ContentHash,
+    /// Files beyond 4 GiB count as not there.
+    length: u32,
+    leaving: bool,
+}
+
+const NEVER: i64 = i64::MIN;
+
+impl From<Entry> for Held {
+    fn from(Entry { key, slot, until, hash, length, leaving }: Entry) -> Self {
+        Self {
+            key,
+            slot: slot.unwrap_or(NEVER),
+            until_ms: until.map_or(NEVER, Timestamp::as_millisecond),
+            hash,
+            length: u32::try_from(length).unwrap_or(u32::MAX),
+            leaving,
+        }
+    }
+}
+
+impl From<Held> for Entry {
+    fn from(Held { key, slot, until_ms, hash, length, leaving }: Held) -> Self {
+        let some = |number: i64| (number != NEVER).then_some(number);
+        let until = some(until_ms).and_then(|ms| Timestamp::from_millisecond(ms).ok());
+        Self { key, slot: some(slot), until, hash, length: length.into(), leaving }
+    }
+}
+
 /// All files that are ours, by path within the output (with `/`).
 #[derive(Clone, Debug, Default)]
 pub struct Manifest {
-    files: BTreeMap<Box<str>, Entry>,
+    files: BTreeMap<Box<str>, Held>,
     /// Lines that the journal does not have yet.
     news: String,
     /// How long the journal is, and the rest.
@@ -101,20 +137,20 @@ impl Manifest {
             } else if let Some(path) = line.strip_prefix(GONE) {
                 self.files.remove(path);
             } else if let Some((path, entry)) = parse_line(line) {
-                self.files.insert(path.into(), entry);
+                self.files.insert(path.into(), entry.into());
             }
         }
     }
 
     /// What is known of a file.
     #[must_use]
-    pub fn get(&self, path: &str) -> Option<&Entry> {
-        self.files.get(path)
+    pub fn get(&self, path: &str) -> Option<Entry> {
+        self.files.get(path).map(|held| (*held).into())
     }
 
     /// All files that are ours, in order of their paths.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &Entry)> {
-        self.files.iter().map(|(path, entry)| (&**path, entry))
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Entry)> {
+        self.files.iter().map(|(path, held)| (&**path, (*held).into()))
     }
 
     /// Takes down what a file is now.
@@ -122,7 +158,7 @@ impl Manifest {
         if self.takes_news() {
             write_line(&mut self.news, &path, &entry);
         }
-        self.files.insert(path.into(), entry);
+        self.files.insert(path.into(), entry.into());
     }
 
     /// Forgets a file.
@@ -157,7 +193,7 @@ impl Manifest {
     /// Forgets the files that are not as they should be.
     pub fn retain(&mut self, is_right: impl Fn(&str, &Entry) -> bool) {
         let before = self.files.len();
-        self.files.retain(|path, entry| is_right(path, entry));
+        self.files.retain(|path, held| is_right(path, &(*held).into()));
         if self.files.len() < before {
             self.journal = UNSURE;
         }
@@ -165,9 +201,9 @@ impl Manifest {
 
     /// Marks the files that are no longer planned; gives those that were not marked yet.
     pub fn leave(&mut self, is_leaving: impl Fn(&str) -> bool) -> Vec<String> {
-        let leaving = self.files.iter().filter(|(path, entry)| !entry.leaving && is_leaving(path));
+        let leaving = self.iter().filter(|(path, entry)| !entry.leaving && is_leaving(path));
         let leaving: Vec<(String, Entry)> =
-            leaving.map(|(path, entry)| (path.to_string(), Entry { leaving: true, ..*entry })).collect();
+            leaving.map(|(path, entry)| (path.to_owned(), Entry { leaving: true, ..entry })).collect();
         for (path, entry) in &leaving {
             self.put(path.clone(), *entry);
         }
@@ -224,8 +260,8 @@ impl Manifest {
     /// As the file system says.
     pub fn save(&mut self, output: &Path) -> io::Result<()> {
         let mut text = format!("{HEADER}\n");
-        for (path, entry) in &self.files {
-            write_line(&mut text, path, entry);
+        for (path, entry) in self.iter() {
+            write_line(&mut text, path, &entry);
         }
         fsio::write(&path_of(output), text.as_bytes())?;
         fsio::remove(&journal_of(output), output)?;
@@ -303,7 +339,7 @@ mod tests {
     }
 
     fn files(manifest: &Manifest) -> Vec<(&str, Entry)> {
-        manifest.iter().map(|(path, entry)| (path, *entry)).collect()
+        manifest.iter().collect()
     }
 
     #[test]
@@ -328,7 +364,7 @@ mod tests {
         manifest.save(folder.path()).unwrap();
         manifest.begin(folder.path(), ["b"].into_iter()).unwrap();
         let loaded = Manifest::load(folder.path()).unwrap();
-        assert_eq!(loaded.get("a"), Some(&entry(Some(5), false)));
+        assert_eq!(loaded.get("a"), Some(entry(Some(5), false)));
         assert_eq!(loaded.get("b").unwrap().key, Key::default());
         // Nor does writing the whole forget it.
         manifest.begin(folder.path(), ["a"].into_iter()).unwrap();

@@ -82,8 +82,11 @@ impl<'a> Pass<'a> {
         let at_once = self.staged.len() > SYNCED_SINGLY;
         self.unsynced |= at_once;
         self.crew.give(move || {
-            let stage = || fsio::stage(&target, &bytes).and_then(|file| if at_once { Ok(()) } else { file.sync_all() });
-            stage().map_err(failed(&target, "written"))
+            let staged = fsio::stage(&target, &bytes);
+            // A large page is not held while the disk is waited for.
+            drop(bytes);
+            let synced = staged.and_then(|file| if at_once { Ok(()) } else { file.sync_all() });
+            synced.map_err(failed(&target, "written"))
         })
     }
 

@@ -205,7 +205,7 @@ impl<'a> Work<'a> {
         make: impl FnOnce() -> Result<Option<Rendered>, SiteError>,
     ) -> Result<bool, SiteError> {
         let now = self.snapshot.now;
-        let known = self.site.manifest.get(path).copied();
+        let known = self.site.manifest.get(path);
         if let Some(entry) = known
             && entry.key == key
             && (entry.slot == slot || renewal == Renewal::Later)

@@ -38,7 +38,7 @@ const JOURNAL_SIZE_LIMIT: i64 = 16 * 1024 * 1024;
 
 /// Pages kept in memory, in KiB as a negative number: enough for a slice of an event for 100,000
 /// people, or the state of 10,000 checks, without reading back what was just written.
-const CACHE_KIB: i64 = -16_384;
+const CACHE_KIB: i64 = -4_096;
 /// The same where nothing is written: what was read is kept by whoever asked.
 const READING_CACHE_KIB: i64 = -2_048;
 
