@@ -14,7 +14,7 @@ use crate::{
         outcome::Outcome,
         service::{Rules, Service},
     },
-    judge::{self, Input, Priority, Request, Sight, Step, World},
+    judge::{self, Decision, Input, Priority, Reason, Request, Sight, Step, World},
     schedule::{Due, Schedule},
     store::{Commit, Sample},
 };
@@ -38,6 +38,8 @@ pub struct Engine {
     /// Samples alone wait this long.
     gather: SignedDuration,
     dropped_samples: u64,
+    /// Runs of failures that ended before the verdict.
+    blips: u64,
     /// Outcomes of probes that began before this are void: we stood still meanwhile.
     void_before: Option<Timestamp>,
     opened: Vec<Incident>,
@@ -59,6 +61,7 @@ impl Engine {
             oldest_unwritten_at: None,
             gather: GATHER_SAMPLES,
             dropped_samples: 0,
+            blips: 0,
             void_before: None,
             opened: Vec::new(),
             sights: Vec::new(),
@@ -222,6 +225,11 @@ impl Engine {
         std::mem::take(&mut self.dropped_samples)
     }
 
+    /// How many runs of failures ended before the verdict, since the last call.
+    pub fn take_blips(&mut self) -> u64 {
+        std::mem::take(&mut self.blips)
+    }
+
     fn step(&mut self, input: Input, now: Timestamp) {
         let mut step = judge::step(&self.rules, &mut self.world, input, now);
         for request in std::mem::take(&mut step.requests) {
@@ -230,6 +238,8 @@ impl Engine {
             }
         }
         self.sights.append(&mut step.sights);
+        let is_blip = |decision: &&Decision| matches!(decision.reason, Reason::Blip { .. });
+        self.blips += u64::try_from(step.decisions.iter().filter(is_blip).count()).unwrap_or(0);
         // Of others nobody keeps the reason: they must not pile up while the store fails.
         step.decisions.retain(|decision| decision.incident.is_some());
         let is_new =
@@ -287,6 +297,7 @@ mod tests {
             engine.finished(key("api"), outcome(UNKNOWN, second), at(second));
         }
         assert!(engine.take_all(at(500)).steps.is_empty());
+        assert_eq!(engine.take_blips(), 0);
         for second in 501..504 {
             engine.finished(key("api"), outcome(DOWN, second), at(second));
         }
@@ -317,6 +328,16 @@ mod tests {
         assert_eq!(storm.affected.len(), 60, "as it is at last");
         assert!(incidents.len() < 6 && told < 6, "{} incidents, {told} events", incidents.len());
         assert_eq!(commit.steps.iter().map(|step| step.services.len()).sum::<usize>(), 60);
+    }
+
+    #[test]
+    fn a_blip_is_counted_and_nothing_of_it_is_written() {
+        let mut engine = engine();
+        engine.finished(key("api"), outcome(crate::judge::story::UP, 1), at(1));
+        engine.finished(key("api"), outcome(DOWN, 2), at(2));
+        engine.finished(key("api"), outcome(crate::judge::story::UP, 3), at(3));
+        assert_eq!((engine.take_blips(), engine.take_blips()), (1, 0));
+        assert!(engine.take_all(at(4)).steps.iter().all(|step| step.decisions.is_empty()));
     }
 
     #[test]

@@ -181,6 +181,7 @@ impl Judging {
         for sight in engine.take_sights() {
             tell_operator(&self.desk, engine.rules(), &sight, now);
         }
+        self.metrics.blips(engine.take_blips());
         if let Ok(permit) = self.commits.try_reserve()
             && let Some(commit) = engine.take_commit(now)
         {

@@ -18,6 +18,7 @@ pub struct Metrics {
     check_up: Family<CheckLabels, Gauge>,
     check_duration: Family<CheckLabels, Gauge<f64, AtomicU64>>,
     checks: Family<ResultLabels, Counter>,
+    blips: Counter,
     incidents_open: Gauge,
     deliveries: Family<DeliveryLabels, Counter>,
     outbox_pending: Gauge,
@@ -81,6 +82,7 @@ impl Metrics {
             check_up: Family::default(),
             check_duration: Family::default(),
             checks: Family::default(),
+            blips: Counter::default(),
             incidents_open: Gauge::default(),
             deliveries: Family::default(),
             outbox_pending: Gauge::default(),
@@ -112,6 +114,7 @@ impl Metrics {
             metrics.check_duration.clone(),
         );
         registry.register("checks", "Probes made, by result", metrics.checks.clone());
+        registry.register("blips", "Runs of failures that ended before the verdict", metrics.blips.clone());
         registry.register("incidents_open", "Incidents that are not resolved", metrics.incidents_open.clone());
         registry.register("deliveries", "What became of messages, by result", metrics.deliveries.clone());
         registry.register("outbox_pending", "Messages that wait to be sent", metrics.outbox_pending.clone());
@@ -169,6 +172,13 @@ impl Metrics {
     /// Forgets the checks of `before` that are not in `now`.
     pub fn keep_checks(&self, before: &BTreeSet<CheckKey>, now: &BTreeSet<CheckKey>) {
         before.difference(now).for_each(|gone| self.forget_check(gone));
+    }
+
+    /// So many more runs of failures ended before the verdict.
+    pub fn blips(&self, count: u64) {
+        if count > 0 {
+            self.blips.inc_by(count);
+        }
     }
 
     /// How many incidents are not resolved.
@@ -277,6 +287,7 @@ mod tests {
             "watchbell_check_duration_seconds{service=\"api\",check=\"http\"} 1.5",
             "# TYPE watchbell_checks_total counter",
             "watchbell_checks_total{result=\"down\"} 1",
+            "watchbell_blips_total 0",
             "watchbell_incidents_open 0",
             "# TYPE watchbell_deliveries_total counter",
             "watchbell_deliveries_total{result=\"sent\"} 0",

@@ -152,6 +152,22 @@ fn while_the_monitor_is_cut_off_the_pages_that_it_covers_say_since_when_and_no_o
 }
 
 #[test]
+fn while_names_are_not_found_a_service_whose_name_is_known_all_the_same_says_nothing() {
+    let nameless = |folder: &std::path::Path| {
+        let mut scene = scene::blind(folder);
+        let since = scene.blind.values().copied().next().unwrap();
+        scene.blind = [(watchbell::domain::target::TargetClass::ByName, since)].into();
+        scene.turn("website", scene::Up, at("2026-11-21T13:42:00Z"));
+        scene
+    };
+    let site = site(nameless, scene::NOW);
+    let says = |name: &str| text(&site, name).contains("The monitor itself has been cut off");
+    assert!(says("services/bugzilla/index.html"));
+    assert!(!says("services/website/index.html") && !says("services/lists/index.html"));
+    assert!(text(&site, "index.html").contains("nothing new is known of 4 services"), "{}", text(&site, "index.html"));
+}
+
+#[test]
 fn a_service_that_is_seen_by_another_way_as_well_says_that_a_part_is_cut_off() {
     let partly = |folder: &std::path::Path| {
         let mut scene = scene::blind(folder);

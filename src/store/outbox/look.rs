@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use rusqlite::OptionalExtension;
 
 use super::{
-    Lane,
+    Lane, Told,
     fan_out::TO_BE_TOLD,
     queue::{Known, lane_content},
 };
@@ -137,8 +137,8 @@ impl Reader {
     }
 
     /// A lane for everyone who would be promised an event about `services` now, and for everyone for
-    /// whom something of `incident` is queued: what they were told of it, and what is pending. `current`
-    /// stands for the incident.
+    /// whom something of `incident` is queued: what they were told of it, and what is pending. What is on
+    /// its way is taken for told. `current` stands for the incident.
     ///
     /// # Errors
     /// If the store cannot be read.
@@ -162,12 +162,23 @@ impl Reader {
                  SELECT subscriber FROM delivery
                  WHERE event IN (SELECT id FROM event WHERE incident = ?6) AND state = 'queued' AND done_at IS NULL"
             ))?;
+            let mut on_its_way = db.prepare_cached(
+                "SELECT event, not_before FROM delivery
+                 WHERE subscriber = ?1 AND incident = ?2 AND state = 'sending' ORDER BY event_seq",
+            )?;
             let none: [u8; 0] = [];
             let mut rows = people.query((services, groups, i64::MAX, none.as_slice(), LAST, id.as_str()))?;
             while let Some(row) = rows.next()? {
                 let subscriber = SubscriberId::from_bytes(row.get(0)?);
                 let Some(subscriber) = subscribers::by_id(db, &subscriber)? else { continue };
-                let (pending, told) = lane_content(db, &subscriber.id, id, &mut known)?;
+                let (pending, mut told) = lane_content(db, &subscriber.id, id, &mut known)?;
+                let mut sending = on_its_way.query((subscriber.id.as_bytes(), id.as_str()))?;
+                while let Some(row) = sending.next()? {
+                    let event = known.event(db, row.get(0)?)?;
+                    told.extend(
+                        event.map(|event| Told { event, at: row.get::<_, At>(1).map_or(Timestamp::MIN, |at| at.0) }),
+                    );
+                }
                 each(Lane { subscriber, incident: id.clone(), current: Arc::clone(current), pending, told });
             }
             Ok(())

@@ -219,7 +219,7 @@ impl Known {
     }
 
     /// `None` also for what a newer watchbell wrote: it stays queued for that one.
-    fn event(&mut self, tx: &Connection, id: [u8; 16]) -> rusqlite::Result<Option<Arc<Event>>> {
+    pub fn event(&mut self, tx: &Connection, id: [u8; 16]) -> rusqlite::Result<Option<Arc<Event>>> {
         if let Some(known) = self.events.get(&id) {
             return Ok(known.clone());
         }
