@@ -37,7 +37,7 @@ impl Turn<'_> {
             }
         } else if status == ServiceStatus::UnderMaintenance {
             // What was broken before the work began is back when it is, not when the work ends.
-            if let Some(since) = self.well_since(service).filter(|_| !self.is_lost_while_down(service)) {
+            if let Some(since) = self.well_since(service).filter(|_| !self.is_lost_in_trouble(service)) {
                 for id in self.world.suffering(service) {
                     self.recover(&id, service, since);
                 }
@@ -46,7 +46,7 @@ impl Turn<'_> {
             if before != ServiceStatus::Operational {
                 state.clear_from = Some(since);
             }
-            if self.is_lost_while_down(service) {
+            if self.is_lost_in_trouble(service) {
                 return; // that nobody knows any more ends nothing
             }
             for id in self.world.suffering(service) {
@@ -55,11 +55,12 @@ impl Turn<'_> {
         }
     }
 
-    /// Whether a check of `service` was down when it was last heard of, too long ago to be counted.
-    fn is_lost_while_down(&self, service: &ServiceId) -> bool {
+    /// Whether a check of `service` was down or slow when it was last heard of, too long ago to be counted.
+    fn is_lost_in_trouble(&self, service: &ServiceId) -> bool {
         let Some(state) = self.world.services.get(service) else { return false };
         let keys = state.record.checks.keys().map(|check| CheckKey { service: service.clone(), check: check.clone() });
-        keys.filter_map(|key| self.world.checks.get(&key)).any(|it| it.stale && it.verdict == Some(Verdict::Down))
+        let was_in_trouble = |verdict| matches!(verdict, Some(Verdict::Down | Verdict::Degraded));
+        keys.filter_map(|key| self.world.checks.get(&key)).any(|it| it.stale && was_in_trouble(it.verdict))
     }
 
     /// The incident `id`, to be changed.

@@ -365,3 +365,18 @@ fn a_record_of_endless_flapping_that_a_note_hides_stays_bounded() {
     assert_eq!(story.status("api"), Some(ServiceStatus::Operational));
     assert!(story.longest_row("service:") < 20_000, "{}", story.longest_row("service:"));
 }
+
+#[test]
+fn that_a_slow_check_is_heard_of_no_more_ends_nothing() {
+    let mut story = Story::of(&["api: one two"]);
+    story.run_to(60).target("api/one", SLOW).run_to(100);
+    assert_eq!(story.told(), ["70 opened api"]);
+    // Only the other check answers after a long silence, then both do.
+    story.sleep_to(1000);
+    story.give(Input::Tick);
+    story.now = at(1001);
+    story.probe_at("api/two", UP, at(1001));
+    assert_eq!(story.told().len(), 1, "{:?}", story.told());
+    story.run_to(1100).target("api/one", UP).run_to(1300);
+    assert_eq!(story.told()[1..], ["1145 resolved api"], "one incident, told once");
+}
