@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 
-use super::{Input, Request, Row, Step, World, step};
+use super::{Input, Request, Row, Step, World, step, stories::witness::Witness};
 use crate::domain::{
     CheckId, CheckKey, Impact, IncidentId, ServiceId, ServiceStatus,
     event::Event,
@@ -132,8 +132,19 @@ pub struct Story {
     targets: BTreeMap<CheckKey, CheckResult>,
     classes: BTreeMap<CheckKey, Class>,
     due: BTreeMap<CheckKey, Timestamp>,
-    is_quick: bool,
-    given: u32,
+    beside: Beside,
+    given: u64,
+    pub witness: Option<Box<Witness>>,
+}
+
+/// How often a second world, restored from the rows, is given the same.
+#[derive(Clone, Copy, Debug)]
+enum Beside {
+    /// With every input; now and then where there are very many.
+    Always,
+    /// With inputs chosen by this number; then the story goes on with it. What was given is not kept.
+    Chosen(u64),
+    Never,
 }
 
 impl Story {
@@ -154,8 +165,9 @@ impl Story {
             targets: BTreeMap::new(),
             classes: BTreeMap::new(),
             due: BTreeMap::new(),
-            is_quick: false,
+            beside: Beside::Always,
             given: 0,
+            witness: None,
         };
         story.give(Input::Rules);
         story.schedule();
@@ -164,9 +176,13 @@ impl Story {
 
     /// Without a second world beside it.
     pub fn quick(rules: Rules) -> Self {
-        let mut story = Self::with(rules);
-        story.is_quick = true;
-        story
+        Self { beside: Beside::Never, ..Self::with(rules) }
+    }
+
+    /// A story that costs little: about one in 256 times, chosen by `seed`, its world is written
+    /// down and read again, and it goes on with what was read.
+    pub fn light(rules: Rules, seed: u64) -> Self {
+        Self { beside: Beside::Chosen(seed), witness: Some(Box::default()), ..Self::with(rules) }
     }
 
     fn schedule(&mut self) {
@@ -179,41 +195,74 @@ impl Story {
         }
     }
 
-    /// Gives one input now, and checks what must hold after every input.
-    pub fn give(&mut self, input: Input) -> Step {
-        // Restoring costs much more than a step: now and then is enough where there are thousands.
-        self.given += 1;
-        let is_compared = !self.is_quick && (self.given < 100 || self.given.is_multiple_of(16));
-        let twin = is_compared.then(|| World::restore(7, self.rows.clone().into_iter()).unwrap());
-        // Before the first row is written the seed is known only to the world itself.
-        let mut twin = twin.map(|twin| if self.rows.is_empty() { self.world.clone() } else { twin });
-        assert!(twin.as_ref().is_none_or(|twin| *twin == self.world), "the rows hold all of the world");
-        let twins_step = twin.as_mut().map(|twin| step(&self.rules, twin, input.clone(), self.now));
-        let step = step(&self.rules, &mut self.world, input, self.now);
-        assert!(twins_step.is_none_or(|it| it == step), "a restored world goes on in the same way");
-        assert!(twin.is_none_or(|twin| twin == self.world));
-        let rows = if self.is_quick { Vec::new() } else { self.world.take_dirty() };
-        for Row { key, json } in rows {
+    /// Whether the next input is also given to a world that is restored from the rows.
+    fn is_compared(&self) -> bool {
+        match self.beside {
+            // Restoring costs much more than a step.
+            Beside::Always => self.given < 100 || self.given.is_multiple_of(16),
+            Beside::Chosen(seed) => (seed ^ self.given).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56 == 0,
+            Beside::Never => false,
+        }
+    }
+
+    /// Writes down what changed in the world.
+    fn write_down(&mut self) {
+        for Row { key, json } in self.world.take_dirty() {
             match json {
                 Some(json) => self.rows.insert(key, json),
                 None => self.rows.remove(&key),
             };
         }
+    }
+
+    /// Gives one input now, and checks what must hold after every input.
+    pub fn give(&mut self, input: Input) -> Step {
+        self.given += 1;
+        if let Some(witness) = &mut self.witness {
+            witness.sees(&input);
+        }
+        let step = if self.is_compared() {
+            self.write_down();
+            // Before the first row is written the seed is known only to the world itself.
+            let mut twin = if self.rows.is_empty() {
+                self.world.clone()
+            } else {
+                World::restore(7, self.rows.clone().into_iter()).unwrap()
+            };
+            assert!(twin == self.world, "the rows hold all of the world");
+            let expected = step(&self.rules, &mut self.world, input.clone(), self.now);
+            let found = step(&self.rules, &mut twin, input, self.now);
+            assert!(found == expected, "a restored world goes on in the same way");
+            assert!(twin == self.world);
+            if matches!(self.beside, Beside::Chosen(_)) {
+                self.world = twin;
+            }
+            expected
+        } else {
+            step(&self.rules, &mut self.world, input, self.now)
+        };
         self.record(&step);
+        if let Some(witness) = &self.witness {
+            witness.hears(self, &step);
+        }
         for request in &step.requests {
             let Request::Probe { check, at, .. } = request;
             if let Some(due) = self.due.get_mut(check) {
                 *due = if at < due { (*at).max(self.now) } else { *due };
             }
         }
-        if !self.is_quick {
+        if matches!(self.beside, Beside::Always) {
             self.steps.push(step.clone());
         }
         step
     }
 
     fn record(&mut self, step: &Step) {
-        self.events.extend(step.events.iter().cloned());
+        for event in &step.events {
+            let last = self.events.last().map(|last| last.recorded_at);
+            assert!(last.is_none_or(|last| last <= event.recorded_at), "recording runs backwards: {event:?}");
+            self.events.push(event.clone());
+        }
         for event in &step.amended {
             let known = self.events.iter_mut().find(|known| known.id == event.id).expect("only known events change");
             assert!(known.seals_at > self.now, "a sealed event never changes: {event:?}");
@@ -227,7 +276,10 @@ impl Story {
         for (from, into) in &step.merged {
             let gone = self.incidents.remove(from).expect("only known incidents are merged");
             assert!(gone.withdrawn && !gone.is_open(), "what is merged shows nothing of its own: {gone:?}");
-            assert_eq!(self.world.incident(from).map(|it| &it.id), Some(into), "its id leads on");
+            let whole = self.world.incident(from).expect("its id leads on");
+            assert_eq!(whole.id, *into, "its id leads on");
+            let lost = gone.affected.iter().find(|part| whole.part(&part.service).is_none());
+            assert_eq!(lost, None, "merging loses no service: {whole:?}");
         }
         for edit in &step.spans {
             let spans = self.spans.entry(edit.service.clone()).or_default();
@@ -250,9 +302,6 @@ impl Story {
     /// The process ends and starts again at once.
     pub fn restart(&mut self) -> &mut Self {
         self.world.distrust_canaries();
-        for Row { key, json } in self.world.take_dirty() {
-            self.rows.extend(json.map(|json| (key, json)));
-        }
         self.give(Input::Rules);
         self
     }
@@ -271,14 +320,18 @@ impl Story {
 
     /// One probe that began `at`, and came back after a moment.
     pub fn probe_at(&mut self, check: &str, result: CheckResult, started_at: Timestamp) -> Step {
+        self.probe(key(check), result, started_at)
+    }
+
+    fn probe(&mut self, check: CheckKey, result: CheckResult, started_at: Timestamp) -> Step {
         let cause = match result {
             UP => None,
             SLOW => Some(Class::Slow.into()),
-            DOWN => Some(self.classes.get(&key(check)).copied().unwrap_or(Class::ConnectRefused).into()),
+            DOWN => Some(self.classes.get(&check).copied().unwrap_or(Class::ConnectRefused).into()),
             UNKNOWN => Some(Class::Local.into()),
         };
         let outcome = Outcome { result, cause, started_at, latency: LATENCY, phases: Phases::default(), detail: None };
-        self.give(Input::Outcome { check: key(check), outcome })
+        self.give(Input::Outcome { check, outcome })
     }
 
     /// Lets probes run at their turn and when asked for until `end`.
@@ -297,7 +350,7 @@ impl Story {
                     let result = self.targets.get(&key).copied().unwrap_or(UP);
                     self.due.insert(key.clone(), at((seconds(due) / 60 + 1) * 60));
                     self.now = self.now.max(due + LATENCY);
-                    self.probe_at(&key.to_string(), result, due);
+                    self.probe(key, result, due);
                 }
                 _ => break,
             }
@@ -360,7 +413,8 @@ impl Story {
     }
 
     /// The length of the longest row of a kind.
-    pub fn longest_row(&self, kind: &str) -> usize {
+    pub fn longest_row(&mut self, kind: &str) -> usize {
+        self.write_down();
         self.rows.iter().filter(|(key, _)| key.starts_with(kind)).map(|(_, json)| json.len()).max().unwrap_or(0)
     }
 

@@ -376,6 +376,22 @@ fn a_verdict_that_waited_is_given_although_the_next_good_result_comes_in_the_sam
     assert_eq!(kinds, [EventKind::Opened, EventKind::Resolved]);
 }
 
+/// A clock that is set back by ten minutes in the first seconds: what fails some minutes later is an
+/// outage by the clock of then, with as many failures as any other.
+#[test]
+fn a_clock_that_is_set_back_right_after_the_start_costs_no_failure() {
+    let mut play = Play::new();
+    let (up, down) = (CheckResult::Up, CheckResult::Down);
+    play.happen(Happening::Targets([up, down, up], 2));
+    play.happen(Happening::StepClock(-629));
+    play.happen(Happening::Targets([up, up, up], 237));
+    play.happen(Happening::Targets([down, down, up], 16));
+    play.ends_well();
+    let told: Vec<(EventKind, usize)> =
+        play.kept.events.iter().map(|event| (event.kind, event.services.len())).collect();
+    assert_eq!(told, [(EventKind::Opened, 2), (EventKind::Recovered, 1), (EventKind::Resolved, 2)]);
+}
+
 fn cases() -> u32 {
     std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(10_000)
 }

@@ -1,6 +1,7 @@
-//! Laws that hold for every schedule of results, notes, restarts and reloads. That a restored
-//! world goes on in the same way, that spans lie end to end and that sealed events never change is
-//! checked by [`Story`] after every input.
+//! Laws that hold for every schedule of results, notes, restarts and reloads. That spans lie end to
+//! end, that sealed events never change, that recording never runs backwards and that merging loses no
+//! service is checked by [`Story`] after every input; that a restored world goes on in the same way, at
+//! inputs that each case chooses; that incidents begin with the first of enough failures, by a witness.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -8,7 +9,7 @@ use proptest::prelude::*;
 
 use crate::{
     domain::{
-        GroupId, Impact, IncidentStatus, ServiceStatus,
+        GroupId, Impact, IncidentStatus, ServiceId, ServiceStatus,
         event::EventKind,
         maintenance::{MaintenanceId, Window},
         note::{Note, NoteUpdate, Postmortem},
@@ -58,7 +59,7 @@ fn result() -> impl Strategy<Value = CheckResult> {
 
 fn happening() -> impl Strategy<Value = Happening> {
     prop_oneof![
-        12 => (0..CHECKS.len(), result(), prop_oneof![1..20i64, 20..200i64, 300..1500i64])
+        12 => (0..CHECKS.len(), result(), prop_oneof![4 => 1..20i64, 4 => 20..200i64, 1 => 300..1500i64])
             .prop_map(|(check, result, lasts)| Happening::Target(check, result, lasts)),
         1 => (1..4000i64).prop_map(Happening::Sleep),
         1 => Just(Happening::Suspend),
@@ -104,9 +105,9 @@ fn changed(note: &mut Note, change: usize, now: i64) {
 }
 
 /// Lets everything happen.
-fn tell(happenings: &[Happening]) -> Story {
+fn tell(happenings: &[Happening], seed: u64) -> Story {
     let all = all_rules();
-    let mut story = Story::with(all.clone());
+    let mut story = Story::light(all.clone(), seed);
     let mut notes = [note("2026-11-21-db", &[]), note("by-hand", &["api", "legacy"]), note("other", &["web"])];
     let mut clock = 0;
     for happening in happenings {
@@ -128,6 +129,7 @@ fn tell(happenings: &[Happening]) -> Story {
                 story.note(&note);
             }
             Happening::Toggle(index) => {
+                story.witness.as_mut().unwrap().is_disturbed = true;
                 let mut rules = story.rules.clone();
                 let service = &all.services[*index];
                 let place = rules.services.iter().position(|it| it.id == service.id);
@@ -238,22 +240,43 @@ fn cases(usual: u32) -> u32 {
     std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
 }
 
+/// No service is lost: whoever was ever in trouble is part of an incident, but for planned work. What
+/// fails before it and is found during it opens nothing, and work that was said to have been at another
+/// time uncovers what is over; both lie beside the work.
+fn no_service_is_lost(story: &Story) {
+    let all = all_rules();
+    let windows = &story.witness.as_ref().unwrap().windows;
+    for service in &story.rules.services {
+        let id = &service.id;
+        if story.incidents.values().any(|incident| incident.part(id).is_some()) {
+            continue;
+        }
+        for span in story.raw_spans(id.as_str()).iter().filter(|span| span.status.is_trouble()) {
+            let mut beside =
+                windows.iter().filter(|it| it.starts <= span.to.unwrap_or(story.now) && it.ends >= span.from);
+            let is_planned =
+                beside.any(|it| it.services.iter().any(|of| of == id || it.covers_dependents && needs(&all, id, of)));
+            assert!(is_planned, "{id} is in no incident: {:?}", story.spans(id.as_str()));
+        }
+    }
+}
+
+/// Whether `one` cannot work without `other`, at any depth.
+fn needs(rules: &Rules, one: &ServiceId, other: &ServiceId) -> bool {
+    let needed = rules.service(one).map_or(&[][..], |service| &service.depends_on);
+    needed.iter().any(|id| id == other || needs(rules, id, other))
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(150), failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(10_000), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_happens_nothing_contradicts_itself(happenings in prop::collection::vec(happening(), 1..25)) {
-        let story = tell(&happenings);
+    fn whatever_happens_nothing_contradicts_itself(
+        happenings in prop::collection::vec(happening(), 1..25), seed in any::<u64>()
+    ) {
+        let story = tell(&happenings, seed);
         opened_and_resolved_alternate(&story);
-        // No service is lost: whoever was ever in trouble is part of an incident, but for planned work:
-        // what fails before it and is found during it opens nothing, and work that was said to have
-        // been at another time uncovers what is over.
-        let is_planned = happenings.iter().any(|it| matches!(it, Happening::Plan(..)));
-        for service in story.rules.services.iter().filter(|_| !is_planned) {
-            let in_trouble = story.raw_spans(service.id.as_str()).iter().any(|span| span.status.is_trouble());
-            let is_part = story.incidents.values().any(|incident| incident.part(&service.id).is_some());
-            prop_assert!(!in_trouble || is_part, "{} {:?}", service.id, story.spans(service.id.as_str()));
-        }
+        no_service_is_lost(&story);
         // Who suffers now is in an open incident that says so, unless an operator said it is over.
         let notes = happenings.iter().any(|it| matches!(it, Happening::Note(..)));
         for service in story.rules.services.iter().filter(|_| !notes) {

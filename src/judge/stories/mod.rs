@@ -10,3 +10,4 @@ mod laws;
 mod notes;
 mod planned;
 mod reasons;
+pub mod witness;
