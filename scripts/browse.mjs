@@ -5,8 +5,9 @@
 //   node scripts/browse.mjs age FOLDER PAGE        whether PAGE of the site in FOLDER is honest about its age
 //   node scripts/browse.mjs shot URL FILE WIDTH [HEIGHT]   a picture
 //
-// A job: { axe: "axe.min.js", pages: [{ url, fill?, submit?, status? }], widths: [320], schemes: ["light"] }.
-// `submit`: the page's form is sent, with the values of `fill` by name, and what comes back is looked at. The browser is the one that
+// A job: { axe: "axe.min.js", pages: [{ url, fill?, submit?, button?, status? }], widths: [320], schemes: ["light"] }.
+// `submit`: the page's form is sent, with the values of `fill` by name, by its first button or by the one that the
+// selector `button` finds, and what comes back is looked at. The browser is the one that
 // WATCHBELL_CHROMIUM names, else `chromium`.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -199,7 +200,7 @@ async function audit(job) {
                     await browser.evaluate(`document.querySelector('main [name="${name}"]').value = ${JSON.stringify(value)}`);
                 }
                 const loaded = browser.next("Page.loadEventFired");
-                await browser.evaluate(`document.querySelector("main form button").click()`, true);
+                await browser.evaluate(`document.querySelector(${JSON.stringify(`main form ${page.button || "button"}`)}).click()`, true);
                 await loaded;
             }
             const wide = await browser.evaluate(TOO_WIDE);

@@ -17,7 +17,8 @@ use crate::{
     config::Config,
     domain::{
         GroupId, Impact, SubscriberId,
-        subscriber::{self, Address, SubscriberState, Wants},
+        asking::Asking,
+        subscriber::{self, Address, Choice, SubscriberState, Wants},
     },
     store::{Filter, Store, csv},
 };
@@ -56,6 +57,9 @@ pub enum Subscriber {
         /// Zone of the times in their mails, such as `Europe/Berlin`
         #[arg(long)]
         timezone: Option<String>,
+        /// Do not vouch: ask them, by the same mail that the form sends
+        #[arg(long)]
+        ask: bool,
     },
     /// Let someone leave, as if they had done so themselves
     Remove {
@@ -126,7 +130,7 @@ pub fn subscriber(global: &Global, command: &Subscriber) -> Outcome {
     let mut store = Store::open(&config.store, now)?;
     match command {
         Subscriber::List { state, json } => list(&store, state.map(Into::into), *json),
-        Subscriber::Add { address, service, group, kind, min_impact, language, timezone } => {
+        Subscriber::Add { address, service, group, kind, min_impact, language, timezone, ask } => {
             let wants = Wants {
                 services: known_services(&config, service)?,
                 groups: known_groups(&config, group)?,
@@ -138,6 +142,15 @@ pub fn subscriber(global: &Global, command: &Subscriber) -> Outcome {
                 jiff::tz::TimeZone::get(zone).map_err(|_| {
                     Failure::Usage(format!("`{zone}` is not a time zone: write a name such as `Europe/Berlin`"))
                 })?;
+            }
+            if *ask {
+                let choice = Choice { wants, language: language.clone(), timezone: timezone.clone() };
+                store.ask_for(&Asking { address: parse(address)?, choice }, now)?;
+                output::say("the daemon asks them, within seconds of its running");
+                if config.email.is_none() {
+                    output::say("note: without `[email]` in the config nobody can be written to");
+                }
+                return Ok(());
             }
             let new = subscriber::Subscriber {
                 id: SubscriberId::new(now, random()?),

@@ -19,8 +19,8 @@ use crate::{
 /// So much later than it came a request is answered: whoever measures how long the next page takes
 /// learns nothing of it.
 const LATER: Duration = Duration::from_millis(250);
-/// Even if nobody rings: a request may have been left by an earlier start.
-const LOOK: Duration = Duration::from_secs(30);
+/// Even if nobody rings: a request may have been left by an earlier start, or by a command.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// Everything the task talks to.
 pub struct Answering {

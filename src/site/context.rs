@@ -124,6 +124,7 @@ impl Context {
         let mut key = Key::of((env!("CARGO_PKG_VERSION"), self.authority.to_string(), self.subscribe_form));
         let site = &self.site;
         key = key.and((&site.title, site.url.as_str(), &site.description, &site.timezone_name, &site.language));
+        key = key.and(&site.languages);
         key = key.and((&site.accent, site.history_days, site.noindex, self.server_url.as_str()));
         key = key.and((site.support.as_ref().map(url::Url::as_str), format!("{:?}", site.links)));
         for name in defaults::names() {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use jiff::{Timestamp, civil::Date};
 use serde::Serialize;
 
-use crate::domain::{IncidentId, ServiceId, ServiceStatus, span::Tally};
+use crate::domain::{IncidentId, ServiceId, ServiceStatus, span::Tally, subscriber::Choice};
 
 use super::{
     SiteError,
@@ -19,7 +19,7 @@ use super::{
     pieces::{Composer, Piece},
     plan::{BadgeKind, Document, Format, What, sitemap_name},
     snapshot::{FeedOf, Snapshot},
-    view::{self, Base, Page, history, incident, index, service},
+    view::{self, Base, Page, choices::Choices, history, incident, index, service},
 };
 
 /// A file's content, and when it must be made anew although nothing changed.
@@ -183,6 +183,7 @@ impl<'a> Renderer<'a> {
         Subscribe {
             base: self.base("subscribe/", "subscribe.title", "subscribe"),
             form: index::form(context),
+            choice: context.subscribe_form.then(|| Choices::new(context, &Choice::default())),
             services: context
                 .rules
                 .services
@@ -361,6 +362,7 @@ struct Plain {
 struct Subscribe {
     base: Base,
     form: Option<index::Form>,
+    choice: Option<Choices>,
     services: Vec<FeedsOf>,
 }
 

@@ -60,10 +60,18 @@ impl Store {
             return Ok(Taken::TooMany { until });
         }
         self.write("take down a request", |tx| {
-            tx.prepare_cached("INSERT INTO asking (at, json) VALUES (?1, ?2)")?.execute((At(now), json(asking)?))?;
+            take_down(tx, asking, now)?;
             counted.iter().try_for_each(|(scope, name)| allow(tx, *scope, name, now))
         })?;
         Ok(Taken::Down)
+    }
+
+    /// Takes down a request that the operator makes for somebody: no network counts.
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    pub fn ask_for(&mut self, asking: &Asking, now: Timestamp) -> Result<(), StoreError> {
+        self.write("take down a request", |tx| take_down(tx, asking, now))
     }
 
     /// Answers some of the requests that were taken down, oldest first: whoever is new is pending
@@ -90,6 +98,10 @@ impl Store {
             Ok(answered)
         })
     }
+}
+
+fn take_down(tx: &Connection, asking: &Asking, now: Timestamp) -> rusqlite::Result<()> {
+    tx.prepare_cached("INSERT INTO asking (at, json) VALUES (?1, ?2)")?.execute((At(now), json(asking)?)).map(drop)
 }
 
 /// Answers one request; whether a letter follows.

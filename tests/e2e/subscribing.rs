@@ -1,12 +1,21 @@
 //! Coming, choosing and leaving, as a subscriber meets it: a form, a mail, a button, news, no news.
 
-use std::{fs, net::SocketAddr, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    path::Path,
+    time::{Duration, Instant},
+};
 
-use super::{SOON, await_status, write_config};
+use super::{SOON, await_status, pages::browse, write_config};
+use crate::skip;
 use crate::support::{
-    daemon::{self, Daemon, free_address, json, wait_for},
+    daemon::{self, Daemon, free_address, json, ok, wait_for},
     http::{self, Answer},
-    postfix::Mail,
+    postfix::{self, Mail, Postfix},
+    skip::program,
     target::Target,
 };
 
@@ -23,9 +32,14 @@ const FORM: &str = "application/x-www-form-urlencoded";
 
 impl Scene {
     pub fn start(extra: &str) -> Self {
+        Self::telling("dir:mails", extra)
+    }
+
+    /// One that hands mails to `smtp`.
+    pub fn telling(smtp: &str, extra: &str) -> Self {
         let folder = daemon::folder();
         let (listen, api, web) = (free_address(), Target::start(), Target::start());
-        let email = format!("[email]\nfrom = \"Example Status <status@example.org>\"\nsmtp = \"dir:mails\"\n{extra}");
+        let email = format!("[email]\nfrom = \"Example Status <status@example.org>\"\nsmtp = \"{smtp}\"\n{extra}");
         let check = |target: &Target| format!("http = \"http://{}/\"", target.address);
         write_config(folder.path(), listen, &email, &[("api", check(&api)), ("web", check(&web))]);
         let daemon = Daemon::start(folder.path(), listen);
@@ -40,6 +54,16 @@ impl Scene {
 
     pub fn post(&self, path: &str, body: &str) -> Answer {
         http::post(self.listen, path, FORM, body).expect("an answer")
+    }
+
+    /// The same by way of a proxy on this machine, which says that it comes from `client`.
+    pub fn post_from(&self, client: &str, body: &str) -> Answer {
+        let length = body.len();
+        let request = format!(
+            "POST /subscribe HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\nX-Forwarded-For: 9.9.9.9, {client}\r\n\
+             Content-Type: {FORM}\r\nContent-Length: {length}\r\n\r\n{body}"
+        );
+        http::send(self.listen, &request).expect("an answer")
     }
 
     pub fn get(&self, path: &str) -> Answer {
@@ -178,4 +202,199 @@ fn who_confirms_in_the_middle_of_an_outage_reads_of_it_in_the_welcome_and_then_o
     let subjects = scene.subjects();
     assert_eq!(subjects.len(), 3, "a confirmation, a welcome, an end: {subjects:?}");
     assert!(subjects[2].contains("Resolved: Api (was down"), "{subjects:?}");
+}
+
+/// An answer without its date.
+fn answer_without_date(answer: &Answer) -> (u16, BTreeMap<String, String>, Vec<u8>) {
+    let mut headers = answer.headers.clone();
+    headers.remove("date");
+    (answer.status, headers, answer.body.clone())
+}
+
+#[test]
+fn every_kind_of_address_gets_the_same_answer_in_the_same_time() {
+    let scene = Scene::start("");
+    for kind in ["known", "suspended", "left"] {
+        ok(scene.path(), &["subscriber", "add", &format!("{kind}@example.org")]);
+    }
+    ok(scene.path(), &["subscriber", "remove", "left@example.org"]);
+    fs::write(scene.path().join("list.csv"), "email,state\nsuspended@example.org,suspended\n").unwrap();
+    ok(scene.path(), &["subscriber", "import", "list.csv"]);
+    fs::write(scene.path().join("list.csv"), "email,state\npending@example.org,pending\n").unwrap();
+    ok(scene.path(), &["subscriber", "import", "list.csv"]);
+    let states: BTreeSet<String> =
+        scene.subscribers().iter().map(|one| one["state"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(states.len(), 3, "{states:?}");
+
+    let kinds = ["new", "pending", "known", "suspended", "left", "nowhere"];
+    let mut took: BTreeMap<&str, Vec<Duration>> = BTreeMap::new();
+    let mut answers = BTreeSet::new();
+    for round in 0..60 {
+        for n in 0..kinds.len() {
+            // Now in one order, now in the other, and each first in its turn.
+            let step = if round % 2 == 0 { n } else { kinds.len() - n };
+            let kind = &kinds[(step + round) % kinds.len()];
+            let address = match *kind {
+                "new" => format!("new{round}%40example.org"),
+                "nowhere" => format!("a%40nowhere{round}.invalid"),
+                kind => format!("{kind}%40example.org"),
+            };
+            let client = format!("10.{n}.{round}.1");
+            let began = Instant::now();
+            let answer = scene.post_from(&client, &format!("email={address}"));
+            took.entry(kind).or_default().push(began.elapsed());
+            answers.insert(answer_without_date(&answer));
+        }
+    }
+    assert_eq!(answers.len(), 1, "{answers:?}");
+    assert_eq!(answers.first().unwrap().0, 200);
+    // The quick ones: what is slow was held up by others. Whoever wrote more for one kind than for
+    // another, which waits for the disk, would be further off.
+    let quick: BTreeMap<&str, Duration> = took
+        .into_iter()
+        .map(|(kind, mut times)| {
+            times.sort();
+            (kind, times[times.len() / 10])
+        })
+        .collect();
+    let (least, most) = (*quick.values().min().unwrap(), *quick.values().max().unwrap());
+    assert!(most < least + least / 4 + Duration::from_millis(1), "{quick:?}");
+
+    // At most three mails to each, and none to whoever is nowhere but to their relay.
+    let mut mails: BTreeMap<String, usize> = BTreeMap::new();
+    wait_for("answers by mail", SOON, || {
+        mails = BTreeMap::new();
+        for mail in scene.mails() {
+            *mails.entry(mail.header("To").unwrap()).or_default() += 1;
+        }
+        (mails.len() == 4 + 60 + 60).then_some(())
+    });
+    for kind in ["pending", "known", "suspended", "left"] {
+        assert_eq!(mails[&format!("{kind}@example.org")], 3, "{kind}");
+    }
+}
+
+#[test]
+fn what_a_client_says_of_itself_changes_nothing() {
+    let scene = Scene::start("");
+    let config = fs::read_to_string(scene.path().join("watchbell.toml")).unwrap();
+    fs::write(scene.path().join("watchbell.toml"), config.replace("[server]\n", "[server]\ntrusted_proxies = []\n"))
+        .unwrap();
+    scene.daemon.signal("HUP");
+    // Whoever is no proxy speaks for itself alone, whatever it says.
+    wait_for("an end to what one client may ask", SOON, || {
+        let refused = (0..25).filter(|n| scene.post_from(&format!("10.0.{n}.1"), "email=a@example.org").status == 429);
+        (refused.count() > 0).then_some(())
+    });
+    let answer = scene.post_from("10.9.9.9", "email=a@example.org");
+    assert_eq!((answer.status, answer.headers["retry-after"].as_str()), (429, "3600"));
+    let mail = scene.await_mail("Confirm that you want news");
+    assert!(!mail.text.contains("evil.example"), "{}", mail.text);
+    assert!(text(&mail).contains(&format!("http://{}/confirm/", scene.listen)));
+}
+
+/// Sends the same request again and again over one connection; how many were answered with `200`.
+fn fetch(listen: SocketAddr, request: &str, times: usize) -> usize {
+    let mut stream = TcpStream::connect(listen).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    let is_head = request.starts_with("HEAD");
+    let (mut buffer, mut good) = (vec![0; 256 * 1024], 0);
+    for _ in 0..times {
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut got = 0;
+        loop {
+            let read = stream.read(&mut buffer[got..]).unwrap();
+            assert!(read > 0, "the connection stays open");
+            got += read;
+            let text = String::from_utf8_lossy(&buffer[..got]);
+            let Some((head, _)) = text.split_once("\r\n\r\n") else { continue };
+            let length = head.to_lowercase().split_once("content-length: ").unwrap().1.to_owned();
+            let length: usize = length.split("\r\n").next().unwrap().parse().unwrap();
+            if is_head || got >= head.len() + 4 + length {
+                good += usize::from(head.starts_with("HTTP/1.1 200"));
+                break;
+            }
+        }
+    }
+    good
+}
+
+#[test]
+fn ten_thousand_fetches_of_every_link_confirm_nobody_and_remove_nobody() {
+    let scene = Scene::start("");
+    scene.join("email=ann@example.org");
+    let welcome = scene.await_mail("You get news from now on");
+    assert_eq!(scene.post("/subscribe", "email=ben@example.org").status, 200);
+    let asks_ben = || {
+        let mails = scene.mails();
+        mails.into_iter().find(|mail| mail.header("To").unwrap() == "ben@example.org")
+    };
+    let confirm = link(&wait_for("a mail to ben", SOON, asks_ben), "/confirm/");
+    let before = scene.subscribers();
+    let links = [confirm, link(&welcome, "/manage/"), link(&welcome, "/unsubscribe/")];
+    std::thread::scope(|threads| {
+        for link in &links {
+            for (method, query) in [("GET", ""), ("HEAD", ""), ("GET", "?do=leave&List-Unsubscribe=One-Click")] {
+                let request = format!("{method} {link}{query} HTTP/1.1\r\nHost: x\r\n\r\n");
+                threads.spawn(move || assert_eq!(fetch(scene.listen, &request, 3_334), 3_334, "{request}"));
+            }
+        }
+    });
+    assert_eq!(scene.subscribers(), before);
+    let states: Vec<_> = before.iter().map(|one| one["state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["confirmed", "pending"]);
+}
+
+#[test]
+fn a_kill_right_after_the_answer_loses_no_request() {
+    let scene = Scene::start("");
+    for n in 0..3 {
+        assert_eq!(scene.post("/subscribe", &format!("email=a{n}@example.org")).status, 200);
+    }
+    let Scene { folder, listen, api, web, daemon } = scene;
+    daemon.kill();
+    let daemon = Daemon::start(folder.path(), listen);
+    let scene = Scene { folder, listen, api, web, daemon };
+    wait_for("all mails", SOON, || {
+        let to: BTreeSet<String> = scene.mails().iter().map(|mail| mail.header("To").unwrap()).collect();
+        (to.len() == 3).then_some(())
+    });
+}
+
+#[test]
+fn a_reader_with_a_browser_and_a_mailbox_comes_chooses_and_leaves() {
+    if let Err(why) = postfix::installed() {
+        skip!("{why}");
+    }
+    let (Some(node), Some(_)) = (program("node"), program("chromium")) else { skip!("no browser") };
+    let boxes = daemon::folder();
+    let postfix = Postfix::start(boxes.path());
+    let scene = Scene::telling(&format!("smtp://{}", postfix.address), "");
+    let send = |url: String, fill: serde_json::Value, button: &str| {
+        let page = serde_json::json!({ "url": url, "fill": fill, "submit": true, "button": button });
+        let job = serde_json::json!({ "pages": [page], "widths": [390], "schemes": ["light"] });
+        fs::write(scene.path().join("job.json"), job.to_string()).unwrap();
+        browse(&node, &["audit".as_ref(), scene.path().join("job.json").as_ref()]);
+    };
+    let url = |path: &str| format!("http://{}{path}", scene.listen);
+    let nothing = serde_json::json!({});
+    send(url("/subscribe/"), serde_json::json!({ "email": "ann+status@example.org" }), "");
+    let mails = postfix.wait_for_mails(1, SOON);
+    assert_eq!(mails[0].recipient(), "ann+status@example.org");
+    let confirm = link(&mails[0], "/confirm/");
+    send(url(&confirm), nothing.clone(), "");
+    let mails = postfix.wait_for_mails(2, SOON);
+    let manage = link(&mails[1], "/manage/");
+    scene.api.answers(503);
+    await_status(scene.listen, "api", "major_outage");
+    let mails = postfix.wait_for_mails(3, SOON);
+    assert!(mails[2].header("Subject").unwrap().contains("Outage: Api"), "{mails:?}");
+    send(url(&manage), nothing.clone(), "button[value=save]");
+    send(url(&manage), nothing, "button[value=leave]");
+    assert!(scene.subscribers().is_empty());
+    scene.api.answers(200);
+    await_status(scene.listen, "api", "operational");
+    assert!(scene.daemon.terminate().0.success());
+    assert_eq!(postfix.mails().len(), 3, "nothing more comes");
 }

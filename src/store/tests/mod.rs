@@ -1,5 +1,6 @@
 //! Stories of the store, one file for each thing that it does.
 
+mod asking;
 mod fan_out;
 mod killed;
 mod look;
