@@ -205,10 +205,43 @@ fn who_confirms_in_the_middle_of_an_outage_reads_of_it_in_the_welcome_and_then_o
 }
 
 /// An answer without its date.
-fn answer_without_date(answer: &Answer) -> (u16, BTreeMap<String, String>, Vec<u8>) {
+fn answer_without_date(answer: &Answer) -> Answered {
     let mut headers = answer.headers.clone();
     headers.remove("date");
     (answer.status, headers, answer.body.clone())
+}
+
+type Answered = (u16, BTreeMap<String, String>, Vec<u8>);
+
+/// How long a request for each kind of address takes when nothing holds it up.
+fn quick(
+    scene: &Scene,
+    rounds: std::ops::Range<usize>,
+    answers: &mut BTreeSet<Answered>,
+) -> BTreeMap<&'static str, Duration> {
+    let kinds = ["new", "pending", "known", "suspended", "left", "nowhere"];
+    let mut took: BTreeMap<&str, Vec<Duration>> = BTreeMap::new();
+    for round in rounds {
+        for n in 0..kinds.len() {
+            // Now in one order, now in the other, and each first in its turn.
+            let step = if round % 2 == 0 { n } else { kinds.len() - n };
+            let kind = kinds[(step + round) % kinds.len()];
+            let address = match kind {
+                "new" => format!("new{round}%40example.org"),
+                "nowhere" => format!("a%40nowhere{round}.invalid"),
+                kind => format!("{kind}%40example.org"),
+            };
+            let began = Instant::now();
+            let answer = scene.post_from(&format!("10.{n}.{round}.1"), &format!("email={address}"));
+            took.entry(kind).or_default().push(began.elapsed());
+            answers.insert(answer_without_date(&answer));
+        }
+    }
+    let tenth = |mut times: Vec<Duration>| {
+        times.sort();
+        times[times.len() / 10]
+    };
+    took.into_iter().map(|(kind, times)| (kind, tenth(times))).collect()
 }
 
 #[test]
@@ -226,39 +259,19 @@ fn every_kind_of_address_gets_the_same_answer_in_the_same_time() {
         scene.subscribers().iter().map(|one| one["state"].as_str().unwrap().to_owned()).collect();
     assert_eq!(states.len(), 3, "{states:?}");
 
-    let kinds = ["new", "pending", "known", "suspended", "left", "nowhere"];
-    let mut took: BTreeMap<&str, Vec<Duration>> = BTreeMap::new();
-    let mut answers = BTreeSet::new();
-    for round in 0..60 {
-        for n in 0..kinds.len() {
-            // Now in one order, now in the other, and each first in its turn.
-            let step = if round % 2 == 0 { n } else { kinds.len() - n };
-            let kind = &kinds[(step + round) % kinds.len()];
-            let address = match *kind {
-                "new" => format!("new{round}%40example.org"),
-                "nowhere" => format!("a%40nowhere{round}.invalid"),
-                kind => format!("{kind}%40example.org"),
-            };
-            let client = format!("10.{n}.{round}.1");
-            let began = Instant::now();
-            let answer = scene.post_from(&client, &format!("email={address}"));
-            took.entry(kind).or_default().push(began.elapsed());
-            answers.insert(answer_without_date(&answer));
-        }
-    }
+    // A busy machine may hold up one kind or another now and then; work that one kind costs and another
+    // does not would show each time.
+    let (mut rounds, mut answers) = (0, BTreeSet::new());
+    let mut took = BTreeMap::new();
+    let is_equal = (0..3).any(|_| {
+        took = quick(&scene, rounds..rounds + 60, &mut answers);
+        rounds += 60;
+        let (least, most) = (*took.values().min().unwrap(), *took.values().max().unwrap());
+        most < least + least / 4 + Duration::from_millis(1)
+    });
+    assert!(is_equal, "{took:?}");
     assert_eq!(answers.len(), 1, "{answers:?}");
     assert_eq!(answers.first().unwrap().0, 200);
-    // The quick ones: what is slow was held up by others. Whoever wrote more for one kind than for
-    // another, which waits for the disk, would be further off.
-    let quick: BTreeMap<&str, Duration> = took
-        .into_iter()
-        .map(|(kind, mut times)| {
-            times.sort();
-            (kind, times[times.len() / 10])
-        })
-        .collect();
-    let (least, most) = (*quick.values().min().unwrap(), *quick.values().max().unwrap());
-    assert!(most < least + least / 4 + Duration::from_millis(1), "{quick:?}");
 
     // At most three mails to each, and none to whoever is nowhere but to their relay.
     let mut mails: BTreeMap<String, usize> = BTreeMap::new();
@@ -267,7 +280,7 @@ fn every_kind_of_address_gets_the_same_answer_in_the_same_time() {
         for mail in scene.mails() {
             *mails.entry(mail.header("To").unwrap()).or_default() += 1;
         }
-        (mails.len() == 4 + 60 + 60).then_some(())
+        (mails.len() == 4 + 2 * rounds).then_some(())
     });
     for kind in ["pending", "known", "suspended", "left"] {
         assert_eq!(mails[&format!("{kind}@example.org")], 3, "{kind}");

@@ -120,6 +120,18 @@ fn each_kind_of_address_gets_its_letter_and_nobody_is_changed_by_asking() {
 }
 
 #[test]
+fn taking_a_request_down_looks_nobody_up() {
+    let (_folder, mut store) = store();
+    for table in ["subscriber", "departed", "letter", "confirmation", "delivery"] {
+        store.db.execute_batch(&format!("ALTER TABLE {table} RENAME TO {table}_elsewhere")).unwrap();
+    }
+    for address in ["new@example.org", "a@nowhere.invalid"] {
+        assert_eq!(store.ask(&asking(address), client(1), at(0)).unwrap(), Taken::Down);
+    }
+    assert!(store.answer_requests(GOOD_FOR, at(0)).is_err(), "answering does");
+}
+
+#[test]
 fn a_bomb_of_ten_thousand_requests_gives_its_victim_three_mails_a_day() {
     let (_folder, mut store) = store();
     // What is counted is the same, and twenty thousand waits for a disk are not what this is about.
