@@ -19,8 +19,12 @@ const SILENT: SignedDuration = SignedDuration::from_mins(10);
 #[derive(Debug, Default)]
 struct Run {
     result: Option<CheckResult>,
-    /// When each of them began.
-    at: Vec<Timestamp>,
+    /// When the first of them began, and how many there are.
+    first: Option<Timestamp>,
+    count: usize,
+    /// When each began since the last good one, failures and slow answers alike.
+    bad: Vec<Timestamp>,
+    last: Option<Timestamp>,
 }
 
 /// What was seen.
@@ -29,7 +33,8 @@ pub struct Witness {
     runs: BTreeMap<CheckKey, Run>,
     /// When trouble of each service can have begun: the first of enough bad results in a row.
     firsts: BTreeMap<ServiceId, BTreeSet<Timestamp>>,
-    /// The same if nobody could see meanwhile, or it was broken off: any of them.
+    /// The same if nobody could see meanwhile, or it was broken off: any of so many bad ones, slow or
+    /// failed. What was down, was not seen for long, and is slow then has not been well in between.
     others: BTreeMap<ServiceId, BTreeSet<Timestamp>>,
     /// Every version of planned work.
     pub windows: Vec<Window>,
@@ -57,15 +62,23 @@ impl Witness {
             return;
         }
         let run = self.runs.entry(check.clone()).or_default();
-        self.is_disturbed |= run.at.last().is_some_and(|last| at.duration_since(*last) > SILENT);
+        self.is_disturbed |= run.last.is_some_and(|last| at.duration_since(last) > SILENT);
+        run.last = Some(at);
         if run.result != Some(result) {
-            (run.result, run.at) = (Some(result), Vec::new());
+            (run.result, run.first, run.count) = (Some(result), Some(at), 0);
         }
-        run.at.push(at);
-        if result != CheckResult::Up && run.at.len() >= IN_A_ROW {
-            let new = if run.at.len() == IN_A_ROW { &run.at[..] } else { &run.at[run.at.len() - 1..] };
+        run.count += 1;
+        if result == CheckResult::Up {
+            run.bad.clear();
+            return;
+        }
+        run.bad.push(at);
+        if run.bad.len() >= IN_A_ROW {
+            let new = if run.bad.len() == IN_A_ROW { &run.bad[..] } else { &run.bad[run.bad.len() - 1..] };
             self.others.entry(check.service.clone()).or_default().extend(new);
-            self.firsts.entry(check.service.clone()).or_default().insert(run.at[0]);
+        }
+        if run.count >= IN_A_ROW {
+            self.firsts.entry(check.service.clone()).or_default().extend(run.first);
         }
     }
 
