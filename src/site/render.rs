@@ -194,17 +194,16 @@ impl<'a> Renderer<'a> {
     }
 
     fn feed(&self, of: FeedOf, format: Format) -> Result<Rendered, SiteError> {
-        let made = match self.snapshot.last_feed(&of) {
-            Some(made) => made,
-            None => {
-                let made = match &of {
-                    FeedOf::Updates(service) => self.updates(service.as_ref())?,
-                    FeedOf::History => {
-                        (feeds::history(&self.snapshot.context.feed_site(), &self.snapshot.facts.incidents), None)
-                    }
-                };
-                self.snapshot.keep_feed(of, made)
-            }
+        let made = if let Some(made) = self.snapshot.last_feed(&of) {
+            made
+        } else {
+            let made = match &of {
+                FeedOf::Updates(service) => self.updates(service.as_ref())?,
+                FeedOf::History => {
+                    (feeds::history(&self.snapshot.context.feed_site(), &self.snapshot.facts.incidents), None)
+                }
+            };
+            self.snapshot.keep_feed(of, made)
         };
         let (feed, until) = &*made;
         let bytes = match format {
@@ -282,8 +281,14 @@ impl<'a> Renderer<'a> {
     fn document(&self, document: Document, path: &str) -> Result<Rendered, SiteError> {
         let api = self.api();
         Ok(match document {
-            Document::Summary => self.composed(path, |json| Ok(api.summary(json)))?,
-            Document::Components => self.composed(path, |json| Ok(api.components(json)))?,
+            Document::Summary => self.composed(path, |json| {
+                api.summary(json);
+                Ok(())
+            })?,
+            Document::Components => self.composed(path, |json| {
+                api.components(json);
+                Ok(())
+            })?,
             Document::Status => api.status().into(),
             Document::Incidents => api.incidents().into(),
             Document::Unresolved => api.incidents_unresolved().into(),
