@@ -5,3 +5,4 @@ mod endpoints;
 mod hostile;
 mod packaging;
 mod site;
+mod subscribing;
