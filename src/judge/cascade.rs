@@ -10,7 +10,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use jiff::Timestamp;
 
-use super::{Priority, Reason, Request, check::CheckState, time, turn::Turn, world::Kin};
+use super::{Priority, Reason, Request, time, turn::Turn, world::Kin};
 use crate::domain::{
     CheckKey, ServiceId, ServiceStatus,
     service::{Cadence, Check, Probe, Service},
@@ -166,7 +166,11 @@ impl Turn<'_> {
     /// Gives the verdict that waited.
     fn conclude(&mut self, key: &CheckKey) {
         let Some(check) = self.check(key) else { return };
-        let Some(run) = self.world.checks.get_mut(key).and_then(CheckState::fall) else { return };
+        let Some(state) = self.world.checks.get_mut(key) else { return };
+        let Some(run) = state.fall() else { return };
+        // It is known again, until nothing is heard of it any more.
+        let deadline = state.stale_at();
+        self.world.expect_by(deadline);
         self.world.touch_check(key);
         self.fell(key, check, run.first_at, run.count);
     }

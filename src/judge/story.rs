@@ -232,7 +232,7 @@ impl Story {
             assert!(twin == self.world, "the rows hold all of the world");
             let expected = step(&self.rules, &mut self.world, input.clone(), self.now);
             let found = step(&self.rules, &mut twin, input, self.now);
-            assert!(found == expected, "a restored world goes on in the same way");
+            assert_eq!(found, expected, "a restored world goes on in the same way");
             assert!(twin == self.world);
             if matches!(self.beside, Beside::Chosen(_)) {
                 self.world = twin;

@@ -149,8 +149,7 @@ impl<'a> Turn<'a> {
         }
         let is_answered = was_awaited && !state.is_awaited();
         let (deadline, is_pending, held_until) = (state.stale_at(), state.is_pending(), state.held_until);
-        let fresh_until = &mut self.world.scratch.fresh_until;
-        *fresh_until = (*fresh_until).or(deadline).min(deadline.or(*fresh_until));
+        self.world.expect_by(deadline);
         self.world.touch_held_check(key, held_until);
 
         if let Some(last) = gap {

@@ -297,6 +297,12 @@ impl World {
         self.scratch.hold(key, held_until);
     }
 
+    /// A check is without recent data from then on.
+    pub(super) fn expect_by(&mut self, deadline: Option<Timestamp>) {
+        let fresh_until = &mut self.scratch.fresh_until;
+        *fresh_until = (*fresh_until).or(deadline).min(deadline.or(*fresh_until));
+    }
+
     pub(super) fn touch_service(&mut self, id: &ServiceId) {
         self.scratch.dirty.insert(RowKey::Service(id.clone()));
     }

@@ -346,3 +346,28 @@ proptest! {
         prop_assert_eq!(parts, names.len(), "each in one incident");
     }
 }
+
+/// A check that nobody had heard of failed often enough, and its verdict waited: once that is given,
+/// silence counts again as it does after a restart.
+#[test]
+fn a_verdict_that_waited_grows_old_as_any_other() {
+    use Happening::{Note, Sleep, Target};
+    let happenings = [
+        Sleep(6),
+        Sleep(60),
+        Target(0, UP, 179),
+        Target(4, DOWN, 1),
+        Target(0, UP, 65),
+        Target(7, UNKNOWN, 470),
+        Sleep(599),
+        Target(3, DOWN, 9),
+        Sleep(171),
+        Target(1, DOWN, 2),
+        Target(0, UP, 11),
+        Note(0, 0),
+        Target(0, UP, 13),
+        Sleep(600),
+        Target(0, UP, 1),
+    ];
+    tell(&happenings, 18_063_683_554_370_864_356);
+}
