@@ -16,8 +16,9 @@ const EMAIL: &str = "[email]\nfrom = \"status@example.org\"\nsmtp = \"dir:mails\
 
 /// The files of all mails.
 fn mails(folder: &Path) -> BTreeSet<std::path::PathBuf> {
-    let files = fs::read_dir(folder.join("mails")).into_iter().flatten();
-    files.map(|entry| entry.unwrap().path()).collect()
+    let files = fs::read_dir(folder.join("mails")).into_iter().flatten().map(|entry| entry.unwrap().path());
+    // Not what is still being written.
+    files.filter(|path| path.extension().is_some_and(|extension| extension == "eml")).collect()
 }
 
 /// Subject and plain text, without the token of the way out.
