@@ -242,6 +242,7 @@ impl Publisher {
             return Ok(false);
         }
         self.context = context(&self.config, kept, self.options)?;
+        self.memory = Memory::default();
         Ok(true)
     }
 }

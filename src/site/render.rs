@@ -13,7 +13,7 @@ use super::{
     calendar,
     context::{fresh_until, slot},
     days, feeds,
-    feeds::{Feed, select},
+    feeds::{Entries, Feed, select},
     json::Api,
     outages_csv,
     pieces::{Composer, Piece},
@@ -200,7 +200,8 @@ impl<'a> Renderer<'a> {
             let made = match &of {
                 FeedOf::Updates(service) => self.updates(service.as_ref())?,
                 FeedOf::History => {
-                    (feeds::history(&self.snapshot.context.feed_site(), &self.snapshot.facts.incidents), None)
+                    let Snapshot { context, facts, memory, .. } = *self.snapshot;
+                    (feeds::history(&context.feed_site(), &facts.incidents, &mut memory.entries.borrow_mut()), None)
                 }
             };
             self.snapshot.keep_feed(of, made)
@@ -238,7 +239,11 @@ impl<'a> Renderer<'a> {
             }
             incidents = &more;
         }
-        let feed = feeds::updates(&snapshot.context.feed_site(), service, events, incidents, snapshot.now);
+        // Those of one service are seldom asked for twice.
+        let mut own = Entries::default();
+        let mut known = snapshot.memory.entries.borrow_mut();
+        let made = if service.is_some() { &mut own } else { &mut *known };
+        let feed = feeds::updates(&snapshot.context.feed_site(), service, events, incidents, snapshot.now, made);
         Ok((feed, select::next_shown_at(events, snapshot.now)))
     }
 
@@ -290,7 +295,10 @@ impl<'a> Renderer<'a> {
                 Ok(())
             })?,
             Document::Status => api.status().into(),
-            Document::Incidents => api.incidents().into(),
+            Document::Incidents => self.composed(path, |json| {
+                api.incidents(json);
+                Ok(())
+            })?,
             Document::Unresolved => api.incidents_unresolved().into(),
             Document::Maintenances => api.maintenances().into(),
         })

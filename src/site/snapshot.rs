@@ -23,9 +23,10 @@ use super::{
     context::{Context, live_slot, next_live_slot, next_slot, slot},
     days::Days,
     facts::Facts,
-    feeds::Feed,
+    feeds::{Entries, Feed},
     json,
     pieces::{Old, Pieces},
+    view::history,
 };
 
 /// So many days of response times are drawn,
@@ -52,6 +53,8 @@ pub struct Summary {
     pub title: String,
     /// The worst that it meant for a service.
     pub worst: ServiceStatus,
+    /// "Down for 26 min, resolved 09:41 UTC".
+    pub detail: String,
 }
 
 /// Which feed.
@@ -74,6 +77,8 @@ type Drawn = (Timestamp, Arc<[LatencyPoint]>);
 pub struct Memory {
     summaries: RefCell<BTreeMap<IncidentId, (u64, Arc<Summary>)>>,
     latency: RefCell<BTreeMap<ServiceId, Drawn>>,
+    /// Of the feeds of the whole site.
+    pub entries: RefCell<Entries>,
     /// By path within the output.
     pieces: RefCell<BTreeMap<String, Arc<Pieces>>>,
 }
@@ -236,9 +241,11 @@ impl<'a> Snapshot<'a> {
             return Ok(Some(Arc::clone(summary)));
         }
         let Some(incident) = self.incident(&head.id)? else { return Ok(None) };
+        let worst = incident.affected.iter().map(|part| part.worst).max().unwrap_or(ServiceStatus::Operational);
         let summary = Arc::new(Summary {
             title: self.context.words.incident_title(&incident, &self.context.names),
-            worst: incident.affected.iter().map(|part| part.worst).max().unwrap_or(ServiceStatus::Operational),
+            worst,
+            detail: history::detail(self.context, head, worst),
         });
         self.memory.summaries.borrow_mut().insert(head.id.clone(), (head.version, Arc::clone(&summary)));
         Ok(Some(summary))

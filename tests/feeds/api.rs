@@ -83,7 +83,7 @@ fn every_member_that_clients_read_is_there() {
             let words = ["operational", "degraded_performance", "partial_outage", "major_outage", "under_maintenance"];
             assert!(words.contains(&component["status"].as_str().unwrap()));
         }
-        for incident in json(&api.incidents())["incidents"].as_array().unwrap() {
+        for incident in json(&world.incidents())["incidents"].as_array().unwrap() {
             has(incident, INCIDENT);
             let updates = incident["incident_updates"].as_array().unwrap();
             assert!(!updates.is_empty());
@@ -227,7 +227,7 @@ fn unresolved_has_what_is_open_and_the_list_has_fifty() {
         fixture::resolve(&mut old, "2020-02-02T00:00:00Z");
         world.incidents.insert(old.id.clone(), old);
     }
-    let listed = json(&world.api().incidents());
+    let listed = json(&world.incidents());
     assert_eq!(listed["incidents"].as_array().unwrap().len(), 50);
     assert_eq!(listed["incidents"][0]["id"], "2020-04-05-wiki");
     assert_eq!(listed["incidents"][2]["id"], "old-59");

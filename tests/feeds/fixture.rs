@@ -16,7 +16,7 @@ use watchbell::{
         service::{Group, Rules, Service},
     },
     site::{
-        feeds::{Authority, Feed, FeedSite, history, updates},
+        feeds::{Authority, Entries, Feed, FeedSite, history, updates},
         json::{self, Api},
         key::Key,
         pieces::Composer,
@@ -115,11 +115,11 @@ impl World {
     }
 
     pub fn updates(&self, service: Option<&ServiceId>) -> Feed {
-        updates(&self.feed_site(), service, &self.archived(service), &self.incidents, self.now)
+        updates(&self.feed_site(), service, &self.archived(service), &self.incidents, self.now, &mut Entries::default())
     }
 
     pub fn history(&self) -> Feed {
-        history(&self.feed_site(), &self.incidents)
+        history(&self.feed_site(), &self.incidents, &mut Entries::default())
     }
 
     pub fn api(&self) -> Api<'_> {
@@ -134,17 +134,22 @@ impl World {
         }
     }
 
-    /// `summary.json`, of which nothing is published yet.
+    /// `summary.json`, of which nothing is published yet; likewise below.
     pub fn summary(&self) -> Vec<u8> {
-        let mut json = Composer::default();
-        self.api().summary(&mut json);
-        json.finish().unwrap().0
+        self.composed(Api::summary)
     }
 
-    /// `components.json`, likewise.
     pub fn components(&self) -> Vec<u8> {
+        self.composed(Api::components)
+    }
+
+    pub fn incidents(&self) -> Vec<u8> {
+        self.composed(Api::incidents)
+    }
+
+    fn composed<'a>(&'a self, fill: impl FnOnce(&Api<'a>, &mut Composer)) -> Vec<u8> {
         let mut json = Composer::default();
-        self.api().components(&mut json);
+        fill(&self.api(), &mut json);
         json.finish().unwrap().0
     }
 

@@ -47,7 +47,7 @@ fn documents(world: &World) -> Vec<(String, Vec<u8>)> {
         ("history.atom".to_owned(), history.atom()),
         ("api/v2/summary.json".to_owned(), pretty(&world.summary())),
         ("api/v2/status.json".to_owned(), pretty(&api.status())),
-        ("api/v2/incidents.json".to_owned(), pretty(&api.incidents())),
+        ("api/v2/incidents.json".to_owned(), pretty(&world.incidents())),
         ("api/v2/scheduled-maintenances.json".to_owned(), pretty(&api.maintenances())),
     ];
     for incident in world.incidents.values() {

@@ -145,7 +145,7 @@ fn an_incident_taken_off_the_site_leaves_nothing_but_that_fact() {
     let of_it: Vec<_> = updates.entries.iter().filter(|entry| entry.url.contains("vm-host-1")).collect();
     assert_eq!(of_it.len(), 1);
     assert_eq!(of_it[0].title, "Withdrawn: VM host 1 (Bugzilla, Ask and 1 more)");
-    let all = [updates.json(), world.history().json(), world.summary(), world.api().incidents()].concat();
+    let all = [updates.json(), world.history().json(), world.summary(), world.incidents()].concat();
     let all = String::from_utf8(all).unwrap();
     assert!(!all.contains("hypervisor") && !all.contains("Do not print"), "{all}");
 }
@@ -176,7 +176,7 @@ fn a_removed_update_is_gone_from_every_feed() {
     removed.withdrawn = true;
     removed.changed_at = at("2020-04-05T11:59:00Z");
     assert_eq!(world.updates(None).entries.len(), before - 1);
-    let all = [world.updates(None).json(), world.history().json(), world.api().incidents()].concat();
+    let all = [world.updates(None).json(), world.history().json(), world.incidents()].concat();
     assert!(!String::from_utf8(all).unwrap().contains("hypervisor"));
 }
 

@@ -67,7 +67,7 @@ proptest! {
             prop_assert_eq!(json["items"].as_array().unwrap().len(), feed.entries.len());
             feed.entries.iter().for_each(|entry| xml::is_kept(&entry.html));
         }
-        for bytes in [world.summary(), world.api().incidents()] {
+        for bytes in [world.summary(), world.incidents()] {
             serde_json::from_slice::<serde_json::Value>(&bytes).unwrap();
         }
     }

@@ -183,7 +183,7 @@ pub fn feeds() {
                 assert_eq!(item["title"], text::clean(&entry.title));
             }
         }
-        for bytes in [world.summary(), world.api().incidents()] {
+        for bytes in [world.summary(), world.incidents()] {
             serde_json::from_slice::<serde_json::Value>(&bytes).unwrap();
         }
     });

@@ -244,7 +244,7 @@ pub fn records() {
             crate::feeds::xml::flat(std::str::from_utf8(&feed.rss()).unwrap());
             crate::feeds::xml::flat(std::str::from_utf8(&feed.atom()).unwrap());
         }
-        for bytes in [world.summary(), world.api().incidents()] {
+        for bytes in [world.summary(), world.incidents()] {
             serde_json::from_slice::<Value>(&bytes).unwrap();
         }
     });

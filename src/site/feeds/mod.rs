@@ -8,7 +8,10 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::words::{Names, Words};
+use super::{
+    key::Key,
+    words::{Names, Words},
+};
 use crate::{
     config::Site,
     domain::{IncidentId, ServiceId, event::Event, incident::Incident},
@@ -56,6 +59,36 @@ impl FeedSite<'_> {
     }
 }
 
+/// Entries that were made before, of one [`FeedSite`]: most of a feed is what it was.
+#[derive(Debug, Default)]
+pub struct Entries(BTreeMap<Key, Entry>);
+
+impl Entries {
+    /// More than two feeds never hold; what is older is made anew should it be needed.
+    const MOST: usize = 2 * select::MOST;
+
+    fn get(&mut self, key: Key, make: impl FnOnce() -> Entry) -> Entry {
+        if self.0.len() > Self::MOST {
+            self.0.clear();
+        }
+        let make = || {
+            let entry = make();
+            Entry { html: text::clean(&entry.html), ..entry }
+        };
+        self.0.entry(key).or_insert_with(make).clone()
+    }
+}
+
+/// What the entry of an event is made of: itself, as far as it may change before it seals, and what
+/// became of its incident.
+fn key_of(event: &Event, incident: Option<&Incident>) -> Key {
+    let Event { id, kind, at, recorded_at, services, view, update, .. } = event;
+    let own = (id.as_bytes(), kind, at.as_millisecond(), recorded_at.as_millisecond(), services);
+    let seen = (view.status, view.impact, view.affected.len(), view.resolved_at.map(Timestamp::as_millisecond));
+    let said = update.as_ref().map(|update| update.changed_at.as_millisecond());
+    Key::of((own, seen, said, incident.map(|incident| (incident.version, incident.withdrawn))))
+}
+
 /// The feed of `updates.rss`, `updates.atom` and `feed.json`, of the whole site or of one service.
 ///
 /// `events` are the newest [`select::MOST`] of the archive, `incidents` (at least) those that they
@@ -67,26 +100,29 @@ pub fn updates(
     events: &[Event],
     incidents: &BTreeMap<IncidentId, Incident>,
     now: Timestamp,
+    made: &mut Entries,
 ) -> Feed {
-    let entries = select::events(events, incidents, now)
-        .into_iter()
-        .map(|event| entry::of_event(site, event, incidents.get(&event.incident)))
-        .collect();
+    let mut entry = |event: &Event| {
+        let incident = incidents.get(&event.incident);
+        made.get(key_of(event, incident), || entry::of_event(site, event, incident))
+    };
+    let entries = select::events(events, incidents, now).into_iter().map(&mut entry).collect();
     feed(site, service, "updates", "feeds.updates_of", entries)
 }
 
 /// The feed of `history.rss` and `history.atom`: `incidents` are those that began last (at least
 /// [`select::LEAST`], if there are as many).
 #[must_use]
-pub fn history(site: &FeedSite<'_>, incidents: &BTreeMap<IncidentId, Incident>) -> Feed {
-    let entries = select::incidents(incidents).into_iter().map(|incident| entry::of_incident(site, incident)).collect();
+pub fn history(site: &FeedSite<'_>, incidents: &BTreeMap<IncidentId, Incident>, made: &mut Entries) -> Feed {
+    let mut entry = |incident: &Incident| {
+        let key = Key::of(("whole", incident.id.as_str(), incident.version));
+        made.get(key, || entry::of_incident(site, incident))
+    };
+    let entries = select::incidents(incidents).into_iter().map(&mut entry).collect();
     feed(site, None, "history", "feeds.history_of", entries)
 }
 
 fn feed(site: &FeedSite<'_>, service: Option<&ServiceId>, name: &str, title: &str, mut entries: Vec<Entry>) -> Feed {
-    for entry in &mut entries {
-        entry.html = text::clean(&entry.html);
-    }
     write::distinguish(&mut entries);
     let whose = match service {
         Some(service) => format!("{}: {}", site.site.title, site.names.get(service)),

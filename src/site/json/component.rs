@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, convert::Infallible};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Api, time};
+use super::{Api, text, time};
 use crate::{
     domain::{
         GroupId, Impact, ServiceId, ServiceStatus,
@@ -122,7 +122,7 @@ pub(super) fn compose(api: &Api<'_>, json: &mut Composer) {
                 Part::Group(group, members) => of_group(api, group, members, position),
             };
             let comma = if n == 0 { "" } else { "," };
-            Ok::<_, Infallible>(comma.to_owned() + &serde_json::to_string(&component).unwrap_or_default())
+            Ok::<_, Infallible>(comma.to_owned() + &text(&component))
         };
         let Ok(()) = json.piece(api.key.and((n == 0, is_group, id, position, now)), make);
     }

@@ -4,7 +4,7 @@
 //! member `watchbell`: a service that nobody has looked at is `degraded_performance`, "No recent
 //! data". The indicator is that of the worst service, each capped by its `max_impact`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, convert::Infallible};
 
 use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
@@ -22,6 +22,9 @@ mod incident;
 
 use component::Status;
 use incident::IncidentItem;
+
+/// How the list of components begins.
+const COMPONENTS: &str = "\"components\":[";
 
 /// So many incidents stand in `incidents.json`.
 pub const LISTED: usize = 50;
@@ -117,7 +120,7 @@ impl<'a> Api<'a> {
             scheduled_maintenances: [],
             status: component::overall(self),
         };
-        self.compose(&around, json);
+        self.compose(&around, COMPONENTS, json, |json| component::compose(self, json));
     }
 
     /// `status.json`.
@@ -128,27 +131,38 @@ impl<'a> Api<'a> {
 
     /// `components.json`.
     pub fn components(&self, json: &mut Composer) {
-        self.compose(&Components { page: self.page_now(), components: [] }, json);
+        let around = Components { page: self.page_now(), components: [] };
+        self.compose(&around, COMPONENTS, json, |json| component::compose(self, json));
     }
 
-    /// A document with all components between what comes before and after them.
-    fn compose(&self, around: &impl Serialize, json: &mut Composer) {
+    /// A document with a list of pieces in the place of the empty one that begins with `list`.
+    fn compose(&self, around: &impl Serialize, list: &str, json: &mut Composer, fill: impl FnOnce(&mut Composer)) {
+        let around = text(around);
         // No text of anybody's holds this: its quotes would be escaped.
-        const BETWEEN: &str = "\"components\":[";
-        let around = String::from_utf8(bytes(around)).unwrap_or_default();
-        let (head, tail) = around.split_once(BETWEEN).unwrap_or((&around, ""));
+        let (head, tail) = around.split_once(list).unwrap_or((&around, ""));
         json.text(head);
-        json.text(BETWEEN);
-        component::compose(self, json);
+        json.text(list);
+        fill(json);
         json.text(tail);
+        json.text("\n");
     }
 
     /// `incidents.json`: the newest, in any state.
-    #[must_use]
-    pub fn incidents(&self) -> Vec<u8> {
-        let mut listed = self.newest();
-        listed.truncate(LISTED);
-        bytes(&Incidents { page: self.page_now(), incidents: self.items(listed) })
+    pub fn incidents(&self, json: &mut Composer) {
+        let around = Incidents { page: self.page_now(), incidents: Vec::new() };
+        self.compose(&around, "\"incidents\":[", json, |json| {
+            for (n, incident) in self.newest().into_iter().take(LISTED).enumerate() {
+                let comma = if n == 0 { "" } else { "," };
+                let item = || comma.to_owned() + &text(&incident::item(self, incident));
+                if incident.is_open() {
+                    // Its components stand as they are now.
+                    json.text(&item());
+                } else {
+                    let key = self.key.and((n == 0, incident.id.as_str(), incident.version));
+                    let Ok(()) = json.piece(key, || Ok::<_, Infallible>(item()));
+                }
+            }
+        });
     }
 
     /// `incidents/unresolved.json`.
@@ -225,8 +239,12 @@ fn time(at: Timestamp) -> String {
 
 /// One line of JSON.
 pub(crate) fn bytes(value: &impl Serialize) -> Vec<u8> {
-    // Our values have string keys and no floats: they always serialise.
-    let mut out = serde_json::to_vec(value).unwrap_or_default();
+    let mut out = text(value).into_bytes();
     out.push(b'\n');
     out
+}
+
+fn text(value: &impl Serialize) -> String {
+    // Our values have string keys and no floats: they always serialise.
+    serde_json::to_string(value).unwrap_or_default()
 }

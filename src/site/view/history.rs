@@ -10,7 +10,7 @@ use crate::domain::{
 };
 
 use super::{Base, Link, Page, When, base, same_day};
-use crate::site::{days, snapshot::Snapshot};
+use crate::site::{context::Context, days, snapshot::Snapshot};
 
 /// One incident in a list.
 #[derive(Clone, Debug, Serialize)]
@@ -30,12 +30,22 @@ pub struct Line {
 /// # Errors
 /// If the archive cannot be read.
 pub fn line(snapshot: &Snapshot<'_>, head: &Head) -> Result<Option<Line>, ArchiveError> {
-    let context = snapshot.context;
-    let (words, zone) = (&context.words, context.zone());
     let Some(summary) = snapshot.summary(head)? else { return Ok(None) };
-    let detail = match head.resolved_at {
+    Ok(Some(Line {
+        id: head.id.to_string(),
+        title: summary.title.clone(),
+        class: crate::site::chart::class(summary.worst),
+        detail: summary.detail.clone(),
+    }))
+}
+
+/// How an incident ended, or that it began, whose worst is known.
+#[must_use]
+pub fn detail(context: &Context, head: &Head, worst: ServiceStatus) -> String {
+    let (words, zone) = (&context.words, context.zone());
+    match head.resolved_at {
         Some(resolved_at) => {
-            let key = match summary.worst {
+            let key = match worst {
                 ServiceStatus::MajorOutage => "page.was_down",
                 ServiceStatus::PartialOutage => "page.was_partly",
                 ServiceStatus::DegradedPerformance => "page.was_slow",
@@ -50,13 +60,7 @@ pub fn line(snapshot: &Snapshot<'_>, head: &Head) -> Result<Option<Line>, Archiv
             words.text("page.ended", &[("what", &what), ("time", &time)])
         }
         None => words.text("page.began", &[("time", &words.time(head.started_at, zone))]),
-    };
-    Ok(Some(Line {
-        id: head.id.to_string(),
-        title: summary.title.clone(),
-        class: crate::site::chart::class(summary.worst),
-        detail,
-    }))
+    }
 }
 
 /// `2026-11`.
