@@ -4,7 +4,7 @@
 //! What grows with history is the list of heads alone, and that is read once: old incidents are
 //! read one at a time, when a page of theirs is made.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::{Timestamp, ToSpan, civil::Date, tz::TimeZone};
 
@@ -108,7 +108,7 @@ pub struct Facts {
     /// Those that are open, newest or in the news, whole.
     pub incidents: BTreeMap<IncidentId, Incident>,
     /// The last year's spans of each configured service.
-    spans: BTreeMap<ServiceId, Spans>,
+    spans: HashMap<ServiceId, Spans>,
     /// What time counts as, of services that have such corrections, whether configured or not.
     corrections: BTreeMap<ServiceId, Corrections>,
     /// Since when spans reach back.
@@ -125,7 +125,7 @@ impl Default for Facts {
             events: Vec::new(),
             last_event: 0,
             incidents: BTreeMap::new(),
-            spans: BTreeMap::new(),
+            spans: HashMap::new(),
             corrections: BTreeMap::new(),
             spans_from: Timestamp::MIN,
         }

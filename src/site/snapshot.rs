@@ -2,7 +2,7 @@
 
 use std::{
     cell::{OnceCell, RefCell},
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     rc::Rc,
     sync::Arc,
     time::Duration,
@@ -107,7 +107,7 @@ pub struct Snapshot<'a> {
     /// The pace of what shows all services.
     pace: Pace,
     /// When something was last told of a service, newest events only.
-    told_at: BTreeMap<&'a ServiceId, Timestamp>,
+    told_at: HashMap<&'a ServiceId, Timestamp>,
     /// The last feed that was made: it is written in one format after the other.
     feed: RefCell<Option<(FeedOf, Rc<DatedFeed>)>>,
     /// [`json::changed_at`], once it was asked for.
@@ -125,7 +125,7 @@ impl<'a> Snapshot<'a> {
         now: Timestamp,
     ) -> Self {
         let days = Days::last(context.site.history_days, now, context.zone());
-        let mut told_at = BTreeMap::new();
+        let mut told_at = HashMap::new();
         for event in facts.events.iter().rev() {
             told_at.extend(event.services.iter().map(|service| (service, event.recorded_at)));
         }

@@ -371,3 +371,15 @@ fn a_verdict_that_waited_grows_old_as_any_other() {
     ];
     tell(&happenings, 18_063_683_554_370_864_356);
 }
+
+/// Whoever is down, is not seen for ten minutes, and is then seen down again, goes on with the same
+/// trouble: the time between is nobody's.
+#[test]
+fn trouble_that_was_out_of_sight_goes_on_with_its_first_result() {
+    use Happening::{Plan, Sleep, Target};
+    let unknown = [Target(1, DOWN, 566), Target(1, UNKNOWN, 395), Target(3, UP, 120), Target(1, DOWN, 60)];
+    tell(&unknown, 0);
+    let planned = [Target(2, UP, 307), Plan(0, 19, 540, 0), Target(0, UP, 1), Target(1, DOWN, 63), Sleep(600)];
+    let slow = [Target(1, SLOW, 6)];
+    tell(&[planned.as_slice(), &slow].concat(), 0);
+}

@@ -12,7 +12,7 @@ use crate::{
 
 /// So many failures, or slow answers, in a row are a verdict.
 const IN_A_ROW: usize = 3;
-/// Whoever was not probed for longer is not known to have failed all the time.
+/// Whoever was not probed for so long is not known to have failed all the time.
 const SILENT: SignedDuration = SignedDuration::from_mins(10);
 
 /// Results of one check that say the same, one after the other.
@@ -62,7 +62,7 @@ impl Witness {
             return;
         }
         let run = self.runs.entry(check.clone()).or_default();
-        self.is_disturbed |= run.last.is_some_and(|last| at.duration_since(last) > SILENT);
+        self.is_disturbed |= run.last.is_some_and(|last| at.duration_since(last) >= SILENT);
         run.last = Some(at);
         if run.result != Some(result) {
             (run.result, run.first, run.count) = (Some(result), Some(at), 0);

@@ -120,7 +120,7 @@ impl<'a> Api<'a> {
             scheduled_maintenances: [],
             status: component::overall(self),
         };
-        self.compose(&around, COMPONENTS, json, |json| component::compose(self, json));
+        compose(&around, COMPONENTS, json, |json| component::compose(self, json));
     }
 
     /// `status.json`.
@@ -132,25 +132,13 @@ impl<'a> Api<'a> {
     /// `components.json`.
     pub fn components(&self, json: &mut Composer) {
         let around = Components { page: self.page_now(), components: [] };
-        self.compose(&around, COMPONENTS, json, |json| component::compose(self, json));
-    }
-
-    /// A document with a list of pieces in the place of the empty one that begins with `list`.
-    fn compose(&self, around: &impl Serialize, list: &str, json: &mut Composer, fill: impl FnOnce(&mut Composer)) {
-        let around = text(around);
-        // No text of anybody's holds this: its quotes would be escaped.
-        let (head, tail) = around.split_once(list).unwrap_or((&around, ""));
-        json.text(head);
-        json.text(list);
-        fill(json);
-        json.text(tail);
-        json.text("\n");
+        compose(&around, COMPONENTS, json, |json| component::compose(self, json));
     }
 
     /// `incidents.json`: the newest, in any state.
     pub fn incidents(&self, json: &mut Composer) {
         let around = Incidents { page: self.page_now(), incidents: Vec::new() };
-        self.compose(&around, "\"incidents\":[", json, |json| {
+        compose(&around, "\"incidents\":[", json, |json| {
             for (n, incident) in self.newest().into_iter().take(LISTED).enumerate() {
                 let comma = if n == 0 { "" } else { "," };
                 let item = || comma.to_owned() + &text(&incident::item(self, incident));
@@ -230,6 +218,18 @@ impl<'a> Api<'a> {
     fn group_component_id(&self, group: &crate::domain::GroupId) -> String {
         if self.site.names.has(group.as_str()) { format!("group:{group}") } else { group.to_string() }
     }
+}
+
+/// A document with a list of pieces in the place of the empty one that begins with `list`.
+fn compose(around: &impl Serialize, list: &str, json: &mut Composer, fill: impl FnOnce(&mut Composer)) {
+    let around = text(around);
+    // No text of anybody's holds this: its quotes would be escaped.
+    let (head, tail) = around.split_once(list).unwrap_or((&around, ""));
+    json.text(head);
+    json.text(list);
+    fill(json);
+    json.text(tail);
+    json.text("\n");
 }
 
 /// With milliseconds, as that API writes them.
