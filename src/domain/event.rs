@@ -18,7 +18,7 @@ use super::{
 const CLOCK_SLACK: SignedDuration = SignedDuration::from_secs(2);
 
 /// One thing that happened to one incident.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Hash, Serialize, Deserialize)]
 pub struct Event {
     /// Permanent: the feed entry's id and the Message-IDs come from it.
     pub id: EventId,
@@ -70,7 +70,7 @@ impl Event {
 }
 
 /// What a message needs to know of an incident at the time of an event.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Hash, Serialize, Deserialize)]
 pub struct IncidentView {
     /// The operator's title.
     pub title: Option<LocalText>,

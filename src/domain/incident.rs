@@ -88,7 +88,7 @@ impl Incident {
 }
 
 /// Who opened an incident.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
     /// Checks did.
@@ -98,7 +98,7 @@ pub enum Origin {
 }
 
 /// One service's part in an incident.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Affected {
     /// Which service.
     pub service: ServiceId,
@@ -133,7 +133,7 @@ impl Affected {
 }
 
 /// One thing that a person said about an incident.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Update {
     /// Permanent.
     pub id: UpdateId,
@@ -161,7 +161,7 @@ pub struct Update {
 }
 
 /// One thing that the monitor saw.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Fact {
     /// When.
     pub at: Timestamp,
@@ -171,7 +171,7 @@ pub struct Fact {
 }
 
 /// What the monitor can say by itself on an incident's timeline.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "fact", rename_all = "snake_case")]
 pub enum FactKind {
     /// The first probe of an outage failed.

@@ -111,10 +111,12 @@ impl<'a> Pass<'a> {
         for (_, path, _) in &self.staged {
             let before = fsio::put_in_place(&output.join(path)).map_err(failed(output, "brought up to date"))?;
             self.placed += 1;
-            self.crew.give(move || {
-                drop(before);
-                Ok(())
-            })?;
+            if let Some(before) = before {
+                self.crew.give(move || {
+                    drop(before);
+                    Ok(())
+                })?;
+            }
         }
         if self.unsynced {
             sync_all()?;

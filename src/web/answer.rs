@@ -14,7 +14,7 @@ use super::{
     body::Body,
     connections::Connection,
     files::{Found, Served},
-    negotiate, pages,
+    negotiate,
     route::{Route, route},
     subscribing, types,
 };
@@ -32,7 +32,7 @@ pub(super) async fn answer(
         Route::Bad => plain(StatusCode::BAD_REQUEST, "This is no path."),
         _ if !allowed(&route).contains(request.method()) => not_allowed(allowed(&route)),
         Route::Health => health(app),
-        Route::Unsubscribe(token) => unsubscribe(app, token, request, connection, limits).await,
+        Route::Unsubscribe(token) => subscribing::unsubscribe(app, token, request, connection, limits).await,
         Route::Confirm(token) => subscribing::confirm(app, token, request, connection, limits).await,
         Route::Manage(token) => subscribing::manage(app, token, request, connection, limits).await,
         Route::Subscribe if request.method() != Method::POST => {
@@ -86,41 +86,6 @@ fn health(app: &App) -> Response<Body> {
     };
     set(&mut response, header::CACHE_CONTROL, "no-store");
     response
-}
-
-/// Any POST ends the subscription, whatever its body says: mail programs send
-/// `List-Unsubscribe=One-Click` as a form of either kind (RFC 8058), the page's button nothing. A
-/// GET changes nothing: programs that scan mails follow every link. The words are the same whether
-/// the token is known, was known, or never existed.
-async fn unsubscribe(
-    app: &Arc<App>,
-    token: String,
-    request: Request<Incoming>,
-    connection: &Connection,
-    limits: &Limits,
-) -> Response<Body> {
-    if request.method() != Method::POST {
-        return pages::response(StatusCode::OK, &app.pages.unsubscribe, &app.pages.policy);
-    }
-    if let Err(response) = subscribing::body(request, connection, limits).await {
-        return response;
-    }
-    let app = Arc::clone(app);
-    let done = spawn_blocking(move || {
-        let done = if is_token(&token) { app.endpoints.unsubscribe(&token) } else { Ok(()) };
-        (done, app)
-    });
-    match done.await {
-        Ok((Ok(()), app)) => pages::response(StatusCode::OK, &app.pages.unsubscribed, &app.pages.policy),
-        Ok((Err(error), app)) => {
-            tracing::warn!(%error, "somebody could not unsubscribe");
-            let mut response =
-                pages::response(StatusCode::SERVICE_UNAVAILABLE, &app.pages.try_again, &app.pages.policy);
-            set(&mut response, header::RETRY_AFTER, "60");
-            response
-        }
-        Err(error) => unreadable(&io::Error::other(error)),
-    }
 }
 
 /// Whether a text can be a token of ours at all.

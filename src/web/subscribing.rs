@@ -120,6 +120,30 @@ pub(super) async fn manage(
     }
 }
 
+/// `/unsubscribe/TOKEN`. Any POST ends the subscription, whatever its body says: mail programs send
+/// `List-Unsubscribe=One-Click` as a form of either kind (RFC 8058), the page's button nothing. A
+/// GET changes nothing: programs that scan mails follow every link. The words are the same whether
+/// the token is known, was known, or never existed.
+pub(super) async fn unsubscribe(
+    app: &Arc<App>,
+    token: String,
+    request: Request<Incoming>,
+    connection: &Connection,
+    limits: &Limits,
+) -> Response<Body> {
+    if request.method() != Method::POST {
+        return page(app, StatusCode::OK, &app.pages.unsubscribe);
+    }
+    if let Err(response) = ignored(request, connection, limits).await {
+        return response;
+    }
+    let done = blocking(app, move |app| if is_token(&token) { app.endpoints.unsubscribe(&token) } else { Ok(()) });
+    match done.await {
+        Ok(()) => page(app, StatusCode::OK, &app.pages.unsubscribed),
+        Err(trouble) => not_now(app, &app.pages.try_again, trouble),
+    }
+}
+
 /// What became of a visit to one's choice.
 enum Managed {
     Shown(crate::domain::subscriber::Choice, Notice),
@@ -164,11 +188,7 @@ async fn ignored(request: Request<Incoming>, connection: &Connection, limits: &L
 }
 
 /// The body, or what to say instead.
-pub(super) async fn body(
-    request: Request<Incoming>,
-    connection: &Connection,
-    limits: &Limits,
-) -> Result<Bytes, Response<Body>> {
+async fn body(request: Request<Incoming>, connection: &Connection, limits: &Limits) -> Result<Bytes, Response<Body>> {
     receive::body(request.into_body(), connection, limits).await.map_err(|refused| {
         let (status, words) = refused.answer();
         let mut response = plain(status, words);

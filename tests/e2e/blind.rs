@@ -11,11 +11,10 @@ use super::{
     pages::{assert_valid, browse},
     write_config,
 };
-use crate::skip;
 use crate::support::{
     daemon::{Daemon, folder, free_address, json, ok, wait_for},
     http,
-    skip::program,
+    skip::{note_missing, program},
     target::Target,
 };
 
@@ -87,13 +86,11 @@ fn while_no_canary_answers_the_site_says_since_when_and_afterwards_no_more() {
     assert!(!page("/services/api/").contains(says));
     assert!(json(folder, &["-q", "incident", "list", "--json"]).as_array().unwrap().is_empty());
     daemon.terminate();
-    let missing: Vec<&str> =
-        [("java", &java), ("vnu-jar", &checker), ("node", &node), ("chromium", &chromium), ("axe-core", &axe)]
-            .iter()
-            .filter(|(_, path)| path.is_none())
-            .map(|(name, _)| *name)
-            .collect();
-    if !missing.is_empty() {
-        skip!("in part: {} is not installed", missing.join(", "));
-    }
+    note_missing(&[
+        ("java", &java),
+        ("vnu-jar", &checker),
+        ("node", &node),
+        ("chromium", &chromium),
+        ("axe-core", &axe),
+    ]);
 }

@@ -8,8 +8,10 @@ use std::{
 };
 
 use super::stage::Stage;
-use crate::skip;
-use crate::support::{daemon::folder, skip::program};
+use crate::support::{
+    daemon::folder,
+    skip::{note_missing, program},
+};
 
 /// All files under `folder` whose names end so.
 fn files(folder: &Path, ends: &[&str]) -> Vec<PathBuf> {
@@ -220,13 +222,11 @@ fn a_site_in_the_middle_of_an_outage_stands_every_test() {
         browse(node, &["age".as_ref(), site.as_ref(), "".as_ref()]);
         browse(node, &["age".as_ref(), site.as_ref(), "services/api/".as_ref()]);
     }
-    let missing: Vec<&str> =
-        [("java", &java), ("vnu-jar", &checker), ("node", &node), ("chromium", &chromium), ("axe-core", &axe)]
-            .iter()
-            .filter(|(_, path)| path.is_none())
-            .map(|(name, _)| *name)
-            .collect();
-    if !missing.is_empty() {
-        skip!("in part: {} is not installed", missing.join(", "));
-    }
+    note_missing(&[
+        ("java", &java),
+        ("vnu-jar", &checker),
+        ("node", &node),
+        ("chromium", &chromium),
+        ("axe-core", &axe),
+    ]);
 }

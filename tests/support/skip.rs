@@ -38,6 +38,14 @@ pub fn program(name: &str) -> Option<PathBuf> {
     folders.find_map(|folder| Some(folder.join(name)).filter(|path| path.is_file()))
 }
 
+/// Notes that parts of the running test were left out, for want of programs or files that it names.
+pub fn note_missing(wanted: &[(&str, &Option<PathBuf>)]) {
+    let missing: Vec<&str> = wanted.iter().filter(|(_, path)| path.is_none()).map(|(name, _)| *name).collect();
+    if !missing.is_empty() {
+        note(&format!("in part: {} is not installed", missing.join(", ")));
+    }
+}
+
 /// Leaves the rest of the test out: `skip!("nginx is not installed")`.
 #[macro_export]
 macro_rules! skip {

@@ -79,14 +79,10 @@ impl Entries {
     }
 }
 
-/// What the entry of an event is made of: itself, as far as it may change before it seals, and what
-/// became of its incident.
+/// What the entry of an event is made of: itself, which may change before it seals, and what became
+/// of its incident.
 fn key_of(event: &Event, incident: Option<&Incident>) -> Key {
-    let Event { id, kind, at, recorded_at, services, view, update, .. } = event;
-    let own = (id.as_bytes(), kind, at.as_millisecond(), recorded_at.as_millisecond(), services);
-    let seen = (view.status, view.impact, view.affected.len(), view.resolved_at.map(Timestamp::as_millisecond));
-    let said = update.as_ref().map(|update| update.changed_at.as_millisecond());
-    Key::of((own, seen, said, incident.map(|incident| (incident.version, incident.withdrawn))))
+    Key::of((event, incident.map(|incident| (incident.version, incident.withdrawn))))
 }
 
 /// The feed of `updates.rss`, `updates.atom` and `feed.json`, of the whole site or of one service.

@@ -1,6 +1,9 @@
 //! Services and groups as components, and the state of the whole.
 
-use std::{collections::BTreeMap, convert::Infallible};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    convert::Infallible,
+};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -90,9 +93,9 @@ enum Part<'a> {
 /// each group before its services.
 fn parts<'a>(api: &Api<'a>) -> Vec<(usize, Part<'a>)> {
     let mut members: BTreeMap<Option<&GroupId>, Vec<&Service>> = BTreeMap::new();
-    let is_known = |id: &&GroupId| api.rules.groups.iter().any(|group| group.id == **id);
+    let known: BTreeSet<&GroupId> = api.rules.groups.iter().map(|group| &group.id).collect();
     for service in &api.rules.services {
-        members.entry(service.group.as_ref().filter(is_known)).or_default().push(service);
+        members.entry(service.group.as_ref().filter(|id| known.contains(id))).or_default().push(service);
     }
     let numbered = |services: &[&'a Service]| -> Vec<(usize, Part<'a>)> {
         (1..).zip(services).map(|(position, service)| (position, Part::Service(service))).collect()

@@ -65,7 +65,7 @@ impl Letter {
             all.extend_from_slice(args);
             words.text(&format!("letter.{kind}_{key}"), &all)
         };
-        let until = moment(words, slip.zone, slip.good_until);
+        let until = words.moment(slip.good_until, slip.zone);
         let going_on: Vec<Open> = slip.events.iter().filter_map(|event| Open::new(slip, event)).collect();
         let subject = match going_on.as_slice() {
             [] => say("subject", &[]),
@@ -207,9 +207,4 @@ fn kinds(words: &Words, wants: &Wants) -> String {
     let kinds: Vec<String> = incidents.into_iter().chain(maintenance).collect();
     let kinds: Vec<&str> = kinds.iter().map(String::as_str).collect();
     words.list(&kinds, kinds.len())
-}
-
-/// A moment in the reader's zone, which it names.
-fn moment(words: &Words, zone: &TimeZone, at: Timestamp) -> String {
-    words.moment(at, zone)
 }
