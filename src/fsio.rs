@@ -6,7 +6,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Read, Write},
+    io::{self, Read, Seek, Write},
     path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
 };
@@ -290,18 +290,28 @@ impl Lock {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
-                let mut holder = String::new();
-                let _ = file.read_to_string(&mut holder);
+                let holder = held_by(&mut file).unwrap_or_default();
                 let holder = holder.trim();
                 let holder = if holder.is_empty() { "another process" } else { holder }.to_owned();
                 return Err(LockError::Held { holder });
             }
             Err(errno) => return Err(io(errno.into())),
         }
-        file.set_len(0).map_err(io)?;
-        file.write_all(holder.as_bytes()).map_err(io)?;
+        // Who takes it again and again writes nothing again: a file that is cut and rewritten costs
+        // some file systems a write to the disk.
+        if !held_by(&mut file).is_ok_and(|before| before == holder) {
+            file.rewind().and_then(|()| file.set_len(0)).map_err(io)?;
+            file.write_all(holder.as_bytes()).map_err(io)?;
+        }
         Ok(Self { _file: file })
     }
+}
+
+/// What the last holder of a lock wrote about itself.
+fn held_by(file: &mut File) -> io::Result<String> {
+    let mut holder = String::new();
+    file.read_to_string(&mut holder)?;
+    Ok(holder)
 }
 
 #[cfg(test)]

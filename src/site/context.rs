@@ -2,7 +2,11 @@
 //!
 //! Made once for a config. What changes here changes [`Context::key`], and with it every page.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::{Timestamp, tz::TimeZone};
@@ -59,7 +63,7 @@ pub struct Context {
     /// The shortest and longest time between two probes of a check; `None` without any.
     pub cadence: Option<(Duration, Duration)>,
     /// The same services by id.
-    services: BTreeMap<ServiceId, Arc<Service>>,
+    services: HashMap<ServiceId, Arc<Service>>,
     /// How services are called.
     pub names: Names,
     /// What the pages say.

@@ -96,7 +96,7 @@ pub struct Facts {
     /// The store's revision.
     pub revision: u64,
     /// How each service is.
-    pub services: BTreeMap<ServiceId, ServiceNow>,
+    pub services: HashMap<ServiceId, ServiceNow>,
     /// Since when targets of which classes cannot be seen.
     pub blind: BTreeMap<TargetClass, Timestamp>,
     /// All incidents in short.
@@ -119,7 +119,7 @@ impl Default for Facts {
     fn default() -> Self {
         Self {
             revision: 0,
-            services: BTreeMap::new(),
+            services: HashMap::new(),
             blind: BTreeMap::new(),
             heads: Heads::new(TimeZone::UTC),
             events: Vec::new(),

@@ -343,6 +343,31 @@ impl<'a> Plan<'a> {
     fn whole(&mut self, services: Key) {
         let Snapshot { context, facts, .. } = *self.snapshot;
         let heads = facts.heads.key();
+        let rules = &context.rules.services;
+        let spans = rules.iter().fold(Key::default(), |key, service| key.and(facts.spans_key(&service.id).0));
+        let present = heads.and(services.0);
+        let slot = |pace| Some(self.snapshot.slot(pace).as_second());
+        let (own, calm) = (slot(self.snapshot.pace()), slot(Pace::Calm));
+        let all = present.and(spans.0);
+        let blind = facts.blind.iter().fold(all, |key, (class, since)| key.and((*class, since.as_millisecond())));
+        // The largest files first: they reach the disk while the others are made.
+        self.add_present("index.html", Order::Index, blind, own, What::Index);
+        for (name, document) in [
+            ("summary", Document::Summary),
+            ("status", Document::Status),
+            ("components", Document::Components),
+            ("incidents", Document::Incidents),
+            ("incidents/unresolved", Document::Unresolved),
+            ("scheduled-maintenances", Document::Maintenances),
+            ("scheduled-maintenances/upcoming", Document::Maintenances),
+            ("scheduled-maintenances/active", Document::Maintenances),
+        ] {
+            self.add_present(format!("api/v2/{name}.json"), Order::Json, present, calm, What::Api(document));
+        }
+        let badge = |name: &str| format!("badge/overall/{name}");
+        self.add(badge("status.svg"), Order::Feed, services, What::Badge(None, BadgeKind::Status));
+        self.add(badge("shields.json"), Order::Feed, services, What::Badge(None, BadgeKind::Shields));
+        self.add_present(badge("uptime-90d.svg"), Order::Feed, all, own, What::Badge(None, BadgeKind::Uptime));
         let months = |with: fn(usize) -> usize| {
             let months = facts.heads.months();
             months.fold(Key::default(), |key, (month, heads)| key.and((month_name(month), with(heads.len()))))
@@ -356,35 +381,12 @@ impl<'a> Plan<'a> {
         }
         self.add("history.rss", Order::Feed, heads, What::HistoryFeed(Format::Rss));
         self.add("history.atom", Order::Feed, heads, What::HistoryFeed(Format::Atom));
-        let rules = &context.rules.services;
-        let spans = rules.iter().fold(Key::default(), |key, service| key.and(facts.spans_key(&service.id).0));
-        let present = heads.and(services.0);
-        let slot = |pace| Some(self.snapshot.slot(pace).as_second());
-        let (own, calm) = (slot(self.snapshot.pace()), slot(Pace::Calm));
-        let all = present.and(spans.0);
-        let blind = facts.blind.iter().fold(all, |key, (class, since)| key.and((*class, since.as_millisecond())));
-        self.add_present("index.html", Order::Index, blind, own, What::Index);
-        let badge = |name: &str| format!("badge/overall/{name}");
-        self.add(badge("status.svg"), Order::Feed, services, What::Badge(None, BadgeKind::Status));
-        self.add(badge("shields.json"), Order::Feed, services, What::Badge(None, BadgeKind::Shields));
-        self.add_present(badge("uptime-90d.svg"), Order::Feed, all, own, What::Badge(None, BadgeKind::Uptime));
-        for (name, document) in [
-            ("summary", Document::Summary),
-            ("status", Document::Status),
-            ("components", Document::Components),
-            ("incidents", Document::Incidents),
-            ("incidents/unresolved", Document::Unresolved),
-            ("scheduled-maintenances", Document::Maintenances),
-            ("scheduled-maintenances/upcoming", Document::Maintenances),
-            ("scheduled-maintenances/active", Document::Maintenances),
-        ] {
-            self.add_present(format!("api/v2/{name}.json"), Order::Json, present, calm, What::Api(document));
-        }
     }
 }
 
 /// The key of some heads: which they are, in which versions.
-fn of_heads(heads: &[Arc<Head>]) -> Key {
+#[must_use]
+pub fn of_heads(heads: &[Arc<Head>]) -> Key {
     heads.iter().fold(Key::default(), |key, head| key.and((head.id.as_str(), head.version, head.withdrawn)))
 }
 

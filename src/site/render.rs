@@ -17,7 +17,7 @@ use super::{
     json::Api,
     outages_csv,
     pieces::{Composer, Piece},
-    plan::{BadgeKind, Document, Format, What, sitemap_name},
+    plan::{self, BadgeKind, Document, Format, What, sitemap_name},
     snapshot::{FeedOf, Snapshot},
     view::{self, Base, Page, choices::Choices, history, incident, index, service},
 };
@@ -68,7 +68,7 @@ impl<'a> Renderer<'a> {
             What::Withdrawn => self.page("gone.html", &incident::withdrawn(snapshot, folder(path)))?,
             What::Alias(id) => return self.alias(id, folder(path)),
             What::History => self.page("history.html", &history::history(snapshot))?,
-            What::Month(month) => self.page("month.html", &history::month(snapshot, *month)?)?,
+            What::Month(month) => self.month(*month, path)?,
             What::Subscribe => self.page("subscribe.html", &self.subscribe())?,
             What::Counted => self.page("uptime.html", &self.plain("uptime/", "counted.title", "uptime"))?,
             What::Missing => self.missing()?,
@@ -118,6 +118,24 @@ impl<'a> Renderer<'a> {
                     html.piece(index::row_key(self.snapshot, service), make)?;
                 }
                 html.text(tail);
+            }
+            html.text(tail);
+            Ok(())
+        })
+    }
+
+    fn month(&self, month: Date, path: &str) -> Result<Rendered, SiteError> {
+        let Snapshot { context, .. } = *self.snapshot;
+        let page = context.templates.render("month.html", &history::month(self.snapshot, month))?;
+        let Some((head, tail)) = page.split_once(history::DAYS) else { return Ok(page.into_bytes().into()) };
+        self.composed(path, |html| {
+            html.text(head);
+            for (date, heads) in history::days(self.snapshot, month) {
+                let make = || {
+                    let day = history::day(self.snapshot, date, heads)?;
+                    Ok::<_, SiteError>(context.templates.render("day.html", day)?)
+                };
+                html.piece(context.key.and(plan::of_heads(heads).0), make)?;
             }
             html.text(tail);
             Ok(())

@@ -4,7 +4,10 @@
 //! member `watchbell`: a service that nobody has looked at is `degraded_performance`, "No recent
 //! data". The indicator is that of the worst service, each capped by its `max_impact`.
 
-use std::{collections::BTreeMap, convert::Infallible};
+use std::{
+    collections::{BTreeMap, HashMap},
+    convert::Infallible,
+};
 
 use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
@@ -32,7 +35,7 @@ pub const LISTED: usize = 50;
 /// When anything that documents of the present show last changed.
 #[must_use]
 pub fn changed_at(
-    services: &BTreeMap<ServiceId, ServiceNow>,
+    services: &HashMap<ServiceId, ServiceNow>,
     incidents: &BTreeMap<IncidentId, Incident>,
 ) -> Option<Timestamp> {
     let services = services.values().map(|now| now.since);
@@ -47,7 +50,7 @@ pub struct Api<'a> {
     /// Services and groups in the order of the site.
     pub rules: &'a Rules,
     /// How each service is.
-    pub services: &'a BTreeMap<ServiceId, ServiceNow>,
+    pub services: &'a HashMap<ServiceId, ServiceNow>,
     /// At least the [`LISTED`] newest incidents and all that are open.
     pub incidents: &'a BTreeMap<IncidentId, Incident>,
     /// [`changed_at`] of these services and incidents.

@@ -1,7 +1,10 @@
 //! Incidents by month. These pages claim no present: an incident that is not over is said to have
 //! begun, no more.
 
+use std::sync::Arc;
+
 use jiff::civil::Date;
+use minijinja::Value;
 use serde::Serialize;
 
 use crate::domain::{
@@ -9,7 +12,7 @@ use crate::domain::{
     archive::{ArchiveError, Head},
 };
 
-use super::{Base, Link, Page, When, base, same_day};
+use super::{Base, Link, Page, When, base, html, same_day};
 use crate::site::{context::Context, days, snapshot::Snapshot};
 
 /// One incident in a list.
@@ -115,54 +118,75 @@ pub struct Month {
     base: Base,
     name: String,
     count: String,
-    days: Vec<Day>,
+    /// [`DAYS`].
+    days: Value,
     newer: Option<Link>,
     older: Option<Link>,
 }
 
+/// Stands where the days go, each made of `day.html`. No text of anybody's becomes a comment.
+pub const DAYS: &str = "<!--days-->";
+
+/// The incidents that began on one day.
 #[derive(Debug, Serialize)]
-struct Day {
+pub struct Day {
     day: When,
+    root: String,
     incidents: Vec<Line>,
 }
 
-/// The incidents of a month.
-///
-/// # Errors
-/// If the archive cannot be read.
-pub fn month(snapshot: &Snapshot<'_>, month: Date) -> Result<Month, ArchiveError> {
+/// The path of a month's page.
+fn month_path(month: Date) -> String {
+    format!("history/{}/", month_name(month))
+}
+
+/// The page of a month, but for its days.
+#[must_use]
+pub fn month(snapshot: &Snapshot<'_>, month: Date) -> Month {
     let context = snapshot.context;
     let words = &context.words;
     let all = &snapshot.facts.heads;
-    let heads = all.of_month(month);
     let name = words.month(month);
     let title = format!("{} · {name}", words.text("history.title", &[]));
-    let path = format!("history/{}/", month_name(month));
+    let path = month_path(month);
     let page = Page { path: &path, title: &title, description: "", present: None, section: "history", service: None };
-    let mut listed: Vec<(Date, Day)> = Vec::new();
-    for head in heads {
-        let Some(line) = line(snapshot, head)? else { continue };
-        let date = days::date(head.started_at, context.zone());
-        match listed.last_mut() {
-            Some((last, day)) if *last == date => day.incidents.push(line),
-            _ => {
-                let day = When { text: words.day(date), iso: date.to_string() };
-                listed.push((date, Day { day, incidents: vec![line] }));
-            }
-        }
-    }
     let neighbour = |key: &str, other: Option<Date>| {
         other.map(|month| Link {
             text: words.text(key, &[("month", &words.month(month))]),
             href: format!("../{}/", month_name(month)),
         })
     };
-    Ok(Month {
+    Month {
         base: base(context, &page, snapshot.now),
-        count: words.count("history.count", u64::try_from(heads.len()).unwrap_or(u64::MAX), &[]),
+        count: words.count("history.count", u64::try_from(all.of_month(month).len()).unwrap_or(u64::MAX), &[]),
         name,
-        days: listed.into_iter().map(|(_, day)| day).collect(),
+        days: html(DAYS.to_owned()),
         newer: neighbour("history.newer", all.month_after(month)),
         older: neighbour("history.older", all.month_before(month)),
+    }
+}
+
+/// The days of a month on which incidents began, with these.
+pub fn days<'a>(snapshot: &Snapshot<'a>, month: Date) -> impl Iterator<Item = (Date, &'a [Arc<Head>])> {
+    let zone = snapshot.context.zone();
+    let date = move |head: &Head| days::date(head.started_at, zone);
+    snapshot
+        .facts
+        .heads
+        .of_month(month)
+        .chunk_by(move |one, next| date(one) == date(next))
+        .filter_map(move |heads| Some((date(heads.first()?), heads)))
+}
+
+/// One day of a month.
+///
+/// # Errors
+/// If the archive cannot be read.
+pub fn day(snapshot: &Snapshot<'_>, date: Date, heads: &[Arc<Head>]) -> Result<Day, ArchiveError> {
+    let lines = heads.iter().filter_map(|head| line(snapshot, head).transpose());
+    Ok(Day {
+        day: When { text: snapshot.context.words.day(date), iso: date.to_string() },
+        root: super::root_of(&month_path(date.first_of_month())),
+        incidents: lines.collect::<Result<_, _>>()?,
     })
 }
