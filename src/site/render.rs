@@ -126,7 +126,7 @@ impl<'a> Renderer<'a> {
 
     fn month(&self, month: Date, path: &str) -> Result<Rendered, SiteError> {
         let Snapshot { context, .. } = *self.snapshot;
-        let page = context.templates.render("month.html", &history::month(self.snapshot, month))?;
+        let page = context.templates.render("month.html", history::month(self.snapshot, month))?;
         let Some((head, tail)) = page.split_once(history::DAYS) else { return Ok(page.into_bytes().into()) };
         self.composed(path, |html| {
             html.text(head);

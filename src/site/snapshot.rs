@@ -254,7 +254,7 @@ impl<'a> Snapshot<'a> {
     /// When anything that documents of the present show last changed.
     #[must_use]
     pub fn shown_changed_at(&self) -> Option<Timestamp> {
-        *self.shown_changed_at.get_or_init(|| json::changed_at(&self.facts.services, &self.facts.incidents))
+        *self.shown_changed_at.get_or_init(|| json::changed_at(self.facts.services.values(), &self.facts.incidents))
     }
 
     /// The feed that was made last, if it is this one.

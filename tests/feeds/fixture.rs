@@ -1,6 +1,9 @@
 //! Two stories as values: a realistic outage, and one in which every text is hostile.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use jiff::{Timestamp, tz::TimeZone};
 use watchbell::{
@@ -32,7 +35,7 @@ pub struct World {
     pub names: Names,
     pub words: Words,
     pub authority: Authority,
-    pub services: BTreeMap<ServiceId, ServiceNow>,
+    pub services: HashMap<ServiceId, ServiceNow>,
     pub incidents: BTreeMap<IncidentId, Incident>,
     /// In the order of recording.
     pub events: Vec<Event>,
@@ -97,7 +100,7 @@ impl World {
             authority: Authority::mint(&url, at("2020-01-01T00:00:00Z")),
             site,
             rules,
-            services: BTreeMap::new(),
+            services: HashMap::new(),
             incidents: BTreeMap::new(),
             events: Vec::new(),
             now: at("2020-04-05T12:00:00Z"),
@@ -128,7 +131,7 @@ impl World {
             rules: &self.rules,
             services: &self.services,
             incidents: &self.incidents,
-            changed_at: json::changed_at(&self.services, &self.incidents),
+            changed_at: json::changed_at(self.services.values(), &self.incidents),
             fresh_until: self.now + jiff::SignedDuration::from_mins(10),
             key: Key::default(),
         }

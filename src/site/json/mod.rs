@@ -34,11 +34,11 @@ pub const LISTED: usize = 50;
 
 /// When anything that documents of the present show last changed.
 #[must_use]
-pub fn changed_at(
-    services: &HashMap<ServiceId, ServiceNow>,
+pub fn changed_at<'a>(
+    services: impl Iterator<Item = &'a ServiceNow>,
     incidents: &BTreeMap<IncidentId, Incident>,
 ) -> Option<Timestamp> {
-    let services = services.values().map(|now| now.since);
+    let services = services.map(|now| now.since);
     services.chain(incidents.values().map(timeline::changed_at)).max()
 }
 

@@ -130,7 +130,7 @@ pub const DAYS: &str = "<!--days-->";
 /// The incidents that began on one day.
 #[derive(Debug, Serialize)]
 pub struct Day {
-    day: When,
+    date: When,
     root: String,
     incidents: Vec<Line>,
 }
@@ -185,7 +185,7 @@ pub fn days<'a>(snapshot: &Snapshot<'a>, month: Date) -> impl Iterator<Item = (D
 pub fn day(snapshot: &Snapshot<'_>, date: Date, heads: &[Arc<Head>]) -> Result<Day, ArchiveError> {
     let lines = heads.iter().filter_map(|head| line(snapshot, head).transpose());
     Ok(Day {
-        day: When { text: snapshot.context.words.day(date), iso: date.to_string() },
+        date: When { text: snapshot.context.words.day(date), iso: date.to_string() },
         root: super::root_of(&month_path(date.first_of_month())),
         incidents: lines.collect::<Result<_, _>>()?,
     })
