@@ -18,15 +18,15 @@ use crate::support::{
 };
 
 /// A daemon that watches one service and tells people through a mail server at `relay`.
-struct Scene {
+pub struct Scene {
     folder: tempfile::TempDir,
-    listen: SocketAddr,
+    pub listen: SocketAddr,
     target: Target,
 }
 
 impl Scene {
     /// With `people` subscribers; `email` are further lines of `[email]`.
-    fn new(people: usize, smtp: &str, email: &str) -> Self {
+    pub fn new(people: usize, smtp: &str, email: &str) -> Self {
         let folder = daemon::folder();
         let (listen, target) = (free_address(), Target::start());
         let email = format!("[email]\nfrom = \"Example Status <status@example.org>\"\nsmtp = \"{smtp}\"\n{email}");
@@ -38,28 +38,28 @@ impl Scene {
         Self { folder, listen, target }
     }
 
-    fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         self.folder.path()
     }
 
-    fn start(&self) -> Daemon {
+    pub fn start(&self) -> Daemon {
         let daemon = Daemon::start(self.path(), self.listen);
         await_status(self.listen, "api", "operational");
         daemon
     }
 
-    fn fails(&self) {
+    pub fn fails(&self) {
         self.target.answers(503);
         await_status(self.listen, "api", "major_outage");
     }
 
-    fn recovers(&self) {
+    pub fn recovers(&self) {
         self.target.answers(200);
         await_status(self.listen, "api", "operational");
     }
 
     /// A number that the store knows.
-    fn count(&self, sql: &str) -> usize {
+    pub fn count(&self, sql: &str) -> usize {
         let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
         let db = rusqlite::Connection::open_with_flags(self.path().join("watchbell.db"), flags).unwrap();
         let count: i64 = db.query_row(sql, [], |row| row.get(0)).unwrap();
@@ -67,7 +67,7 @@ impl Scene {
     }
 
     /// Waits until so many mails are written down as sent.
-    fn await_sent(&self, wanted: usize, limit: Duration) {
+    pub fn await_sent(&self, wanted: usize, limit: Duration) {
         let began = Instant::now();
         let sent = || self.count("SELECT count(*) FROM delivery WHERE state = 'sent'");
         wait_for(&format!("{wanted} mails sent"), limit, || (sent() >= wanted).then_some(()));

@@ -16,6 +16,7 @@ mod outage;
 mod pages;
 mod preview;
 mod readers;
+mod refusals;
 mod reload;
 mod scale;
 mod stage;

@@ -216,6 +216,26 @@ async fn a_kept_connection_that_the_server_closed_is_no_attempt() {
     assert_eq!(server.look(|seen| (seen.connections, seen.mails.len())), (2, 2));
 }
 
+#[tokio::test]
+async fn a_kept_connection_on_which_the_server_lost_patience_is_no_attempt() {
+    for extensions in [vec![], vec!["PIPELINING"]] {
+        let script = |moment: &Moment| match moment {
+            // What Postfix says to who is silent for too long, and nobody hears before the next message.
+            Moment::Received(0) => {
+                Act::SayAndClose("250 2.0.0 taken\r\n421 4.4.2 mail.example.org Error: timeout exceeded")
+            }
+            _ => Act::Usual,
+        };
+        let setup = Setup { script: Some(Box::new(script)), extensions, ..Setup::default() };
+        let server = Server::start(setup).await;
+        let pool = pool(target(&server, MailSecurity::Plain));
+        assert!(matches!(send(&pool).await, Reply::Accepted { .. }));
+        let second = send(&pool).await;
+        assert!(matches!(second, Reply::Accepted { .. }), "{second:?}");
+        assert_eq!(server.look(|seen| (seen.connections, seen.mails.len())), (2, 2));
+    }
+}
+
 /// A clock that is set by hand.
 #[derive(Default)]
 struct Hands(AtomicUsize);

@@ -1,11 +1,16 @@
 //! A real Postfix of our own, delivering into one Maildir, and `smtp-sink`.
 
 use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
     fs,
-    net::SocketAddr,
+    io::{BufRead, BufReader, Write},
+    net::{SocketAddr, TcpListener},
     os::unix::fs::{PermissionsExt, chown},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::Arc,
+    thread,
     time::Duration,
 };
 
@@ -64,15 +69,54 @@ fn id_of(user: &str) -> u32 {
 impl Postfix {
     /// One that takes mail for `example.org`.
     pub fn start(folder: &Path) -> Self {
-        Self::launch(folder, false)
+        Self::launch(folder, false, |_| String::new())
     }
 
     /// One that offers TLS as `localhost`, with `postfix/cert.pem` as its certificate and root.
     pub fn start_with_tls(folder: &Path) -> Self {
-        Self::launch(folder, true)
+        Self::launch(folder, true, |_| String::new())
     }
 
-    fn launch(folder: &Path, has_tls: bool) -> Self {
+    /// One that does what `decide` says about each stage of each dialogue: the action of an access
+    /// table (`man 5 access`) for a request of the policy protocol. It hangs up soon on who is silent.
+    pub fn start_deciding(folder: &Path, decide: impl Fn(&Asked) -> String + Send + Sync + 'static) -> Self {
+        let policy = serve(decide);
+        Self::launch(folder, false, |_| {
+            let mut lines = "smtpd_delay_reject = no\nsmtpd_timeout = 2\n".to_owned();
+            for stage in ["client", "helo", "sender", "recipient", "data", "end_of_data"] {
+                writeln!(lines, "smtpd_{stage}_restrictions = check_policy_service inet:{policy}").unwrap();
+            }
+            lines
+        })
+    }
+
+    /// One like [`Self::start_with_tls`] that takes mail only from who logs in with this name and
+    /// password, and lets nobody do so in clear.
+    pub fn start_with_login(folder: &Path, name: &str, password: &str) -> Self {
+        Self::launch(folder, true, |folder| {
+            // Where Debian's Postfix looks whatever it is told.
+            let sasl = folder.join("config/sasl");
+            fs::create_dir(&sasl).unwrap();
+            let users = sasl.join("users");
+            let mut add = Command::new("saslpasswd2");
+            add.args(["-p", "-c", "-u", "example.org", "-f"]).arg(&users).arg(name);
+            let mut child = add.stdin(Stdio::piped()).spawn().unwrap();
+            child.stdin.take().unwrap().write_all(password.as_bytes()).unwrap();
+            assert!(child.wait().unwrap().success());
+            chown(&users, Some(id_of("postfix")), None).unwrap();
+            let plugin = "pwcheck_method: auxprop\nauxprop_plugin: sasldb\nmech_list: PLAIN LOGIN\nsasldb_path:";
+            fs::write(sasl.join("smtpd.conf"), format!("{plugin} {}\n", users.display())).unwrap();
+            format!(
+                "smtpd_sasl_auth_enable = yes\nsmtpd_sasl_type = cyrus\nsmtpd_sasl_path = smtpd\n\
+                 cyrus_sasl_config_path = {}\nsmtpd_sasl_local_domain = example.org\nsmtpd_tls_auth_only = yes\n\
+                 smtpd_client_restrictions = \nsmtpd_relay_restrictions = permit_sasl_authenticated, reject\n",
+                sasl.display()
+            )
+        })
+    }
+
+    /// `further` makes more lines of `main.cf`; the last of a name counts.
+    fn launch(folder: &Path, has_tls: bool, further: impl FnOnce(&Path) -> String) -> Self {
         let folder = folder.join("postfix");
         for part in ["config", "queue", "data", "mail"] {
             fs::create_dir_all(folder.join(part)).unwrap();
@@ -95,6 +139,7 @@ impl Postfix {
         } else {
             "none".to_owned()
         };
+        let further = further(&folder);
         fs::write(
             folder.join("config/main.cf"),
             format!(
@@ -103,7 +148,7 @@ impl Postfix {
                  virtual_mailbox_domains = example.org\nvirtual_mailbox_base = {dir}/mail\nvirtual_mailbox_maps = static:all/\n\
                  virtual_uid_maps = static:{nobody}\nvirtual_gid_maps = static:{nobody}\nvirtual_minimum_uid = 100\n\
                  maillog_file = {dir}/mail.log\nmaillog_file_prefixes = {dir}\nmynetworks = 127.0.0.0/8\n\
-                 smtpd_relay_restrictions = permit_mynetworks, reject\nin_flow_delay = 0\nsmtpd_tls_security_level = {tls}\n"
+                 smtpd_relay_restrictions = permit_mynetworks, reject\nin_flow_delay = 0\nsmtpd_tls_security_level = {tls}\n{further}"
             ),
         )
         .unwrap();
@@ -148,6 +193,12 @@ impl Postfix {
         fs::read_to_string(self.folder.join("mail.log")).unwrap_or_default()
     }
 
+    /// Whether nobody is connected any more.
+    pub fn is_idle(&self) -> bool {
+        let log = self.log();
+        log.matches(": connect from").count() == log.matches(": disconnect from").count()
+    }
+
     /// All mails delivered so far, oldest first.
     pub fn mails(&self) -> Vec<Mail> {
         let Ok(entries) = fs::read_dir(self.folder.join("mail/all/new")) else { return Vec::new() };
@@ -169,6 +220,34 @@ impl Drop for Postfix {
             eprintln!("--- Postfix's log ---\n{}", self.log());
         }
     }
+}
+
+/// What Postfix asks at a stage of a dialogue: `protocol_state` is `CONNECT`, `EHLO`, `MAIL`, `RCPT`,
+/// `DATA` or `END-OF-MESSAGE`; `recipient` is whom it is about.
+pub type Asked = BTreeMap<String, String>;
+
+/// Answers Postfix until the test's process ends.
+fn serve(decide: impl Fn(&Asked) -> String + Send + Sync + 'static) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let decide = Arc::new(decide);
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut stream, decide) = (stream.unwrap(), Arc::clone(&decide));
+            thread::spawn(move || {
+                let mut asked = Asked::new();
+                for line in BufReader::new(stream.try_clone().unwrap()).lines() {
+                    let Ok(line) = line else { return };
+                    if let Some((name, value)) = line.split_once('=') {
+                        asked.insert(name.to_owned(), value.to_owned());
+                    } else if write!(stream, "action={}\n\n", decide(&std::mem::take(&mut asked))).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    address
 }
 
 /// A running `smtp-sink`, which takes everything and writes each mail into a file.

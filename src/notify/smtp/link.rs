@@ -141,12 +141,17 @@ impl Link {
         }
         let at_once: String = commands.iter().map(|(_, command)| command.as_str()).collect();
         let sender = within(limit, Phase::Sender, self.connection.command(Raw(&at_once))).await;
-        let answers = |answer: &Result<Response, Reply>| matches!(answer, Ok(_) | Err(Reply::Refused { .. }));
-        if !answers(&sender) {
+        // Whoever says 421 says nothing more (RFC 5321, section 3.8).
+        let goes_on = |answer: &Result<Response, Reply>| match answer {
+            Ok(_) => true,
+            Err(Reply::Refused { code, .. }) => *code != 421,
+            Err(_) => false,
+        };
+        if !goes_on(&sender) {
             return sender.map(drop);
         }
         let recipient = within(limit, Phase::Recipient, self.connection.read_response()).await;
-        if !answers(&recipient) {
+        if !goes_on(&recipient) {
             return recipient.map(drop);
         }
         let data = within(limit, Phase::Data, self.connection.read_response()).await;
