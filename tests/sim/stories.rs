@@ -73,6 +73,57 @@ fn the_relay_is_away_for_hours_and_what_passed_meanwhile_is_one_message() {
 }
 
 #[test]
+fn two_days_without_a_mail_server_lose_nothing_and_leave_one_message_of_each_incident() {
+    let config = config(&["database", "api -> database", "web", "search"]).replace("60s", "3m");
+    let mut sim = Sim::new(&config)
+        .relay(takes())
+        .then_after(mins(30), away())
+        .then_after(hours(48) - mins(30), takes())
+        // Told before mail stops, over while it does not move.
+        .target("web", up())
+        .then_after(mins(10), refuses())
+        .then_after(hours(5), up())
+        // Neither its beginning nor its end can be told; later it comes and goes.
+        .target("database", up())
+        .then_after(hours(10), refuses())
+        .then_after(hours(2), up())
+        .target("api", up())
+        .then_after(hours(10), times_out())
+        .then_after(hours(2), up())
+        .then_after(hours(18), answers(500));
+    for _ in 0..3 {
+        sim = sim.then_after(mins(5), up()).then_after(mins(7), answers(500));
+    }
+    let sim = sim.then_after(mins(5), up());
+    let mut sim = sim
+        // Goes on when mail moves again.
+        .target("search", up())
+        .then_after(hours(47), times_out())
+        .subscriber("all@example.org")
+        .subscriber_of("api@example.org", &["api"])
+        .subscriber_of("web@example.org", &["web"])
+        .subscriber("gone@example.org")
+        .after(hours(24), Action::Restart);
+    sim.leaves(hours(40), "gone@example.org");
+    sim.invariants.compare_every(10_000);
+    sim.run_for(hours(49)).ends_well();
+    let after = |person: &str| -> Vec<String> {
+        let mails = sim.mails().into_iter().filter(|mail| mail.to == person && mail.taken >= hours(48));
+        mails.map(|mail| mail.subject().replace("[Example Status] ", "")).collect()
+    };
+    let begins = |person: &str, wanted: &[&str]| {
+        let subjects = after(person);
+        let fits = subjects.len() == wanted.len()
+            && wanted.iter().all(|wanted| subjects.iter().any(|subject| subject.starts_with(wanted)));
+        assert!(fits, "{person}: {subjects:?}");
+    };
+    begins("web@example.org", &["Resolved: Web (was down 5 h"]);
+    begins("gone@example.org", &[]);
+    begins("api@example.org", &["Was down: Api (2 h)", "Was down: Api ("]);
+    begins("all@example.org", &["Resolved: Web (", "Was down: Database", "Was down: Api (", "Outage: Search"]);
+}
+
+#[test]
 fn a_relay_that_refuses_some_holds_up_nobody_else() {
     let mut sim = Sim::new(&config(&["api"]))
         .target("api", up())
