@@ -1,12 +1,13 @@
 //! `watchbell check`.
 
-use super::{Failure, Global, Outcome, output, read_notes};
+use super::{Failure, Global, Outcome, notify::time, output, read_notes};
 use crate::{
     clock::{Clock, SystemClock},
     config::Config,
     domain::diagnostic::{Diagnostic, Severity},
     notes::Remembered,
     site::{Publisher, defaults},
+    store::Store,
 };
 
 pub fn check(global: &Global) -> Outcome {
@@ -29,7 +30,7 @@ pub fn check(global: &Global) -> Outcome {
                 output::say(&format!("{error}\n"));
                 other_errors += 1;
             }
-            other_warnings = say_unused(&config);
+            other_warnings = say_unused(&config) + say_paused(&config);
             good = Some((config, scan.changed.len()));
         }
     }
@@ -52,6 +53,20 @@ pub fn check(global: &Global) -> Outcome {
     });
     output::print(&format!("{}: {verdict}{contents}", global.config.display()))?;
     if errors > 0 { Err(Failure::Bad) } else { Ok(()) }
+}
+
+/// Says whether mail is paused, which is no fault of the config alone; how many warnings that is.
+fn say_paused(config: &Config) -> usize {
+    // Without a store there is no pause; one that cannot be read is looked into by `store verify`.
+    let pause = Store::reader(&config.store).and_then(|reader| reader.pause()).ok().flatten();
+    let Some(pause) = pause.filter(|_| config.email.is_some()) else { return 0 };
+    output::say(&format!(
+        "warning: mail is paused since {}: {}\n  the mail server said: {}\n  `watchbell notify queue` shows what waits\n",
+        time(pause.since_at),
+        pause.cause.in_words(),
+        pause.said,
+    ));
+    1
 }
 
 /// Says which of the operator's templates replace nothing; how many.

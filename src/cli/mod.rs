@@ -19,6 +19,7 @@ mod demo;
 mod incident;
 mod init;
 mod logging;
+mod notify;
 mod once;
 mod output;
 mod probe;
@@ -99,6 +100,9 @@ enum Command {
     /// Look at and change who is told
     #[command(subcommand)]
     Subscriber(subscriber::Subscriber),
+    /// Look at the mail queue, and move it
+    #[command(subcommand)]
+    Notify(notify::Notify),
     /// Look after the store
     #[command(subcommand)]
     Store(store::StoreCommand),
@@ -155,6 +159,7 @@ pub fn main() -> ExitCode {
         Command::Simulate(args) => simulate::simulate(global, &args),
         Command::Incident(args) => incident::incident(global, &args),
         Command::Subscriber(args) => subscriber::subscriber(global, &args),
+        Command::Notify(args) => notify::notify(global, &args),
         Command::Store(args) => store::store(global, &args),
         Command::Schema(args) => schema::schema(&args),
         Command::Completions(args) => completions::completions(&args),

@@ -2,7 +2,7 @@
 //! `[email]` nobody is told by mail, and what was recorded waits.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
@@ -188,6 +188,8 @@ pub async fn run(mut task: Delivering) {
         }
         if let Some(work) = &work {
             task.count(work, &mut counted).await;
+        } else {
+            task.metrics.outbox_paused(false);
         }
     }
     if let Some(work) = work {
@@ -238,6 +240,7 @@ impl Delivering {
             self.metrics.delivered(kind, now.saturating_sub(*before));
             *before = now;
         }
+        self.metrics.outbox_paused(work.counters.paused.load(Ordering::Relaxed) > 0);
         if let Ok(Ok(pending)) = work.ask_queue(Store::outbox_pending).await {
             self.metrics.outbox_pending(usize::try_from(pending).unwrap_or(usize::MAX));
         }

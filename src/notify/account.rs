@@ -253,7 +253,7 @@ impl Tally {
 }
 
 /// What kind of answer was written down: its words may name people.
-fn class_of(text: Option<&str>) -> String {
+pub(super) fn class_of(text: Option<&str>) -> String {
     let class = text.and_then(Reply::written).map(|reply| reply::classify(&reply));
     class.map_or("unknown", reply::Class::as_str).to_owned()
 }

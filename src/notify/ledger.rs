@@ -9,7 +9,7 @@ pub use crate::store::{
     outbox::{Decide, Fate, Lane, Pending, Settled, Settlement, Told},
 };
 use crate::{
-    domain::{SubscriberId, id::DeliveryId},
+    domain::{SubscriberId, id::DeliveryId, pause::Pause},
     store::{Store, StoreError, tokens::Key},
 };
 
@@ -75,6 +75,36 @@ pub trait Ledger {
     /// When the next letter falls due, or fell; `None` if none waits.
     fn next_letter(&mut self) -> Result<Option<Timestamp>, LedgerError> {
         Ok(None)
+    }
+
+    /// The pause that was written down, perhaps by an earlier start.
+    fn pause(&mut self) -> Result<Option<Pause>, LedgerError> {
+        Ok(None)
+    }
+
+    /// Whether a pause that was written down was taken away by an operator. Costs no lock.
+    fn is_resumed(&mut self) -> Result<bool, LedgerError> {
+        Ok(false)
+    }
+
+    /// Writes down a pause that begins.
+    fn begin_pause(&mut self, _pause: &Pause) -> Result<(), LedgerError> {
+        Ok(())
+    }
+
+    /// Writes down how a pause goes on; `false` if an operator took it away meanwhile.
+    fn prolong_pause(&mut self, _pause: &Pause) -> Result<bool, LedgerError> {
+        Ok(true)
+    }
+
+    /// Writes down that a pause is over.
+    fn end_pause(&mut self) -> Result<(), LedgerError> {
+        Ok(())
+    }
+
+    /// How many messages are late because nothing left until `now`.
+    fn late(&mut self, _now: Timestamp) -> Result<u64, LedgerError> {
+        Ok(0)
     }
 
     /// The path token with which `subscriber` looks at their choice, until `good_until`.
@@ -153,6 +183,31 @@ impl Ledger for StoreLedger {
 
     fn next_letter(&mut self) -> Result<Option<Timestamp>, LedgerError> {
         Ok(self.store.next_letter()?)
+    }
+
+    fn pause(&mut self) -> Result<Option<Pause>, LedgerError> {
+        Ok(self.store.pause()?)
+    }
+
+    fn is_resumed(&mut self) -> Result<bool, LedgerError> {
+        Ok(self.store.pause()?.is_none())
+    }
+
+    fn begin_pause(&mut self, pause: &Pause) -> Result<(), LedgerError> {
+        Ok(self.store.begin_pause(pause)?)
+    }
+
+    fn prolong_pause(&mut self, pause: &Pause) -> Result<bool, LedgerError> {
+        Ok(self.store.prolong_pause(pause)?)
+    }
+
+    fn end_pause(&mut self) -> Result<(), LedgerError> {
+        self.store.end_pause()?;
+        Ok(())
+    }
+
+    fn late(&mut self, now: Timestamp) -> Result<u64, LedgerError> {
+        Ok(self.store.late(now)?)
     }
 
     fn manage_token(&self, subscriber: &SubscriberId, good_until: Timestamp) -> String {

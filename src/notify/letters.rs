@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::{
     ledger::{Ledger, LedgerError, Letter, LetterEnd},
+    outbox::{Counters, count},
     reply::{Class, Reply},
     retry::{self, Next},
 };
@@ -20,6 +21,8 @@ const AT_ONCE: usize = 4;
 struct Flight {
     subscriber: SubscriberId,
     attempts: u32,
+    /// So many events are told in it.
+    told: usize,
 }
 
 /// The letters that were claimed, and what became of those that ended.
@@ -59,7 +62,8 @@ impl Letters {
         }
         let letters = ledger.claim_letters(epoch, room, now)?;
         for letter in &letters {
-            let flight = Flight { subscriber: letter.subscriber.id, attempts: letter.attempts };
+            let flight =
+                Flight { subscriber: letter.subscriber.id, attempts: letter.attempts, told: letter.events.len() };
             self.flights.insert(letter.id, flight);
         }
         Ok(letters)
@@ -72,8 +76,15 @@ impl Letters {
         }
     }
 
-    /// Learns how one ended; whether it is a letter at all.
-    pub fn complete(&mut self, letter: DeliveryId, class: Class, reply: &Reply, now: Timestamp) -> bool {
+    /// Learns how one ended, and counts it; whether it is a letter at all.
+    pub fn complete(
+        &mut self,
+        letter: DeliveryId,
+        class: Class,
+        reply: &Reply,
+        counters: &Counters,
+        now: Timestamp,
+    ) -> bool {
         let Some(flight) = self.flights.remove(&letter) else { return false };
         let end = match class {
             Class::Sent => LetterEnd::Sent,
@@ -85,6 +96,15 @@ impl Letters {
             // Whoever cannot be written to may ask again.
             Class::Gone | Class::Never => LetterEnd::Failed,
         };
+        match end {
+            LetterEnd::Sent => {
+                count(&counters.sent, 1);
+                count(&counters.folded, flight.told);
+            }
+            LetterEnd::Retry { .. } => count(&counters.retried, 1),
+            LetterEnd::Failed => count(&counters.failed, flight.told.saturating_add(1)),
+            LetterEnd::Hold { .. } => {}
+        }
         if end == LetterEnd::Failed {
             tracing::info!(%letter, subscriber = %flight.subscriber, %reply, "a letter was given up");
         }

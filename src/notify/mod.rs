@@ -21,12 +21,14 @@ pub mod operator;
 pub mod outbox;
 pub mod plan;
 pub mod preview;
+pub mod queue;
 pub mod rate;
 pub mod recipient;
 pub mod relay;
 pub mod reply;
 pub mod retry;
 pub mod smtp;
+mod standstill;
 #[cfg(test)]
 mod story;
 pub mod welcome;

@@ -9,9 +9,8 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 
-use super::retry::{Cause, Rest};
 use crate::{
-    domain::{CheckId, IncidentId, subscriber::Address, target::TargetClass},
+    domain::{CheckId, IncidentId, pause::Pause, subscriber::Address, target::TargetClass},
     untrusted,
 };
 
@@ -31,14 +30,21 @@ pub struct Notice {
     pub text: String,
     /// Who is told besides operators: owners of the services that it is about.
     pub owners: Vec<Address>,
+    /// The complaint that is over by this: one that is still waiting need not be made any more, and if its
+    /// cause comes back, that is news again.
+    pub settles: Option<&'static str>,
 }
+
+/// Complaints about mail, and their ends.
+const PAUSED: &str = "mail-paused";
+const GOES_ON: &str = "mail-goes-on";
 
 impl Notice {
     /// Something to know, in the operator's own words for it.
     #[must_use]
     pub fn new(key: impl Into<String>, subject: &str, text: &str) -> Self {
         let (subject, text) = (untrusted::line(subject, 150), untrusted::block(text, 20_000));
-        Self { key: key.into(), subject, text, owners: Vec::new() }
+        Self { key: key.into(), subject, text, owners: Vec::new(), settles: None }
     }
 
     /// The same for these, too.
@@ -49,26 +55,41 @@ impl Notice {
 
     /// Mail does not leave.
     #[must_use]
-    pub fn mail_is_paused(rest: &Rest, reply: &str) -> Self {
-        let what = match rest.cause {
-            Cause::Away => "the mail server cannot be reached or is too busy",
-            Cause::Ours => "the mail server refuses our mail",
-            Cause::Refusals => "the mail server refuses too many recipients of one event",
-        };
+    pub fn mail_is_paused(pause: &Pause) -> Self {
+        let (what, since) = (pause.cause.in_words(), time(pause.since_at));
         let text = format!(
-            "Mail to subscribers is paused since {since}: {what}.\n\nThe mail server said: {reply}\n\n\
+            "Mail to subscribers is paused since {since}: {what}.\n\nThe mail server said: {said}\n\n\
              Nothing is lost. One message is tried every few minutes; when it is taken, the rest follow.\n\
-             Look at `[email]` in the config and at the mail server's log.",
-            since = rest.since,
+             Look at `[email]` in the config and at the mail server's log. `watchbell notify queue` shows what waits, \
+             and `watchbell notify resume` tries again at once.",
+            said = pause.said,
         );
-        Self::new("mail-paused", &format!("Mail is paused: {what}"), &text)
+        Self { settles: Some(GOES_ON), ..Self::new(PAUSED, &format!("Mail is paused: {what}"), &text) }
     }
 
-    /// Mail leaves again.
+    /// Mail leaves again, and so many messages leave late.
     #[must_use]
-    pub fn mail_goes_on(since: Timestamp) -> Self {
-        let text = format!("Mail to subscribers was paused since {since}. The mail server takes it again.");
-        Self::new("mail-goes-on", "Mail goes on", &text)
+    pub fn mail_goes_on(pause: &Pause, now: Timestamp, late: u64) -> Self {
+        let since = pause.since_at;
+        let minutes = now.duration_since(since).as_mins();
+        let long = match (minutes / 60, minutes % 60) {
+            (0, 0) => "less than a minute".to_owned(),
+            (0, minutes) => format!("{minutes} min"),
+            (hours, minutes) => format!("{hours} h {minutes} min"),
+        };
+        let late = match late {
+            0 => "Nobody's message is late by that.".to_owned(),
+            1 => "1 message waited meanwhile, and leaves late.".to_owned(),
+            late => format!("{late} messages waited meanwhile, and leave late."),
+        };
+        let text = format!(
+            "Mail to subscribers was paused from {} to {} ({long}): {}. Now it takes our mail.\n\n{late} What was over by \
+             then is told as such.",
+            time(since),
+            time(now),
+            pause.cause.in_words(),
+        );
+        Self { settles: Some(PAUSED), ..Self::new(GOES_ON, &format!("Mail goes on after {long}"), &text) }
     }
 
     /// Every canary of a class fails.
@@ -121,6 +142,10 @@ impl Notice {
     }
 }
 
+fn time(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
 /// Where the rest of the program leaves notices, and the mail worker finds them. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Desk {
@@ -150,6 +175,10 @@ impl Desk {
     pub fn tell(&self, notice: Notice, now: Timestamp) {
         {
             let mut state = self.lock();
+            if let Some(over) = notice.settles {
+                state.told.remove(over);
+                state.waiting.retain(|(waiting, _)| waiting.key != over);
+            }
             state.told.retain(|_, at| at.checked_add(AGAIN_AFTER).is_ok_and(|until| until > now));
             if state.told.contains_key(&notice.key) || state.waiting.len() >= LONGEST_QUEUE {
                 return;
@@ -191,6 +220,7 @@ impl Desk {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::pause::Cause;
 
     fn at(hours: i64) -> Timestamp {
         Timestamp::from_second(hours * 3600).unwrap()
@@ -208,6 +238,29 @@ mod tests {
         desk.settle("config");
         desk.tell(notice(), at(26));
         assert_eq!(desk.take().len(), 1);
+    }
+
+    #[test]
+    fn a_complaint_that_is_over_before_it_was_made_is_not_made() {
+        let desk = Desk::new();
+        let pause = |hours| Pause {
+            cause: Cause::Ours,
+            since_at: at(hours),
+            tries: 1,
+            next_at: at(hours),
+            said: "535 5.7.8 no (to logging in)".to_owned(),
+            is_told: true,
+        };
+        for hours in [0, 3] {
+            desk.tell(Notice::mail_is_paused(&pause(hours)), at(hours));
+            desk.tell(Notice::mail_goes_on(&pause(hours), at(hours + 1), 12), at(hours + 1));
+            let told: Vec<Notice> = desk.take().into_iter().map(|(notice, _)| notice).collect();
+            let [notice] = &told[..] else { panic!("{told:?}") };
+            assert_eq!(notice.subject, "Mail goes on after 1 h 0 min");
+            assert!(notice.text.contains("12 messages waited meanwhile"), "{}", notice.text);
+        }
+        desk.tell(Notice::mail_is_paused(&pause(5)), at(5));
+        assert_eq!(desk.take().len(), 1, "each pause is news");
     }
 
     #[test]

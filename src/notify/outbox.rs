@@ -25,6 +25,7 @@ use super::{
     relay::Outgoing,
     reply::{Class, Phase, Reply, classify},
     retry::{self, Cause, Change, Gate, Next, Rest, Tally},
+    standstill::Standstill,
     window::Window,
 };
 use crate::domain::{EventId, SubscriberId, event::Event, id::DeliveryId};
@@ -40,8 +41,6 @@ const CLOCK_SLACK: SignedDuration = SignedDuration::from_secs(2);
 const DOUBT: SignedDuration = SignedDuration::from_secs(60);
 /// What cannot be composed is tried again after this long: a template is being edited.
 const RECOMPOSE: SignedDuration = SignedDuration::from_secs(60);
-/// How many tries a server is away before operators are told.
-const TOLD_AFTER_TRIES: u32 = 5;
 
 /// `watchbell_deliveries_total{result}`: what became of deliveries since the start.
 #[derive(Debug, Default)]
@@ -104,6 +103,7 @@ pub struct Outbox {
     window: Window,
     rate: Rate,
     gate: Gate,
+    standstill: Box<Standstill>,
     flights: BTreeMap<DeliveryId, Flight>,
     /// What tells of no event.
     letters: Letters,
@@ -129,6 +129,7 @@ impl Outbox {
             window: Window::new(connections),
             rate: Rate::new(per_second, connections),
             gate: Gate::default(),
+            standstill: Box::default(),
             flights: BTreeMap::new(),
             letters: Letters::default(),
             ready: Vec::new(),
@@ -149,8 +150,8 @@ impl Outbox {
         self.window = Window::new(connections);
         self.rate = Rate::new(per_second, connections);
         // What kept the server from taking our mail may be what was changed.
-        self.gate.open();
-        self.counters.paused.store(0, Ordering::Relaxed);
+        self.gate.lift();
+        self.count_pause();
     }
 
     /// What became of deliveries so far.
@@ -163,6 +164,12 @@ impl Outbox {
     #[must_use]
     pub fn rest(&self) -> Option<&Rest> {
         self.gate.rest()
+    }
+
+    /// Whether notices to operators may leave: they are not behind a pause that is about recipients.
+    #[must_use]
+    pub fn lets_notices_leave(&self) -> bool {
+        self.rest().is_none_or(|rest| rest.cause == Cause::Refusals)
     }
 
     /// What operators should know, since the last call.
@@ -205,7 +212,12 @@ impl Outbox {
         if let Some(before) = self.polled_at.filter(|before| later(now, CLOCK_SLACK) < *before) {
             self.set_back(ledger, before, now)?;
         }
+        if self.polled_at.is_none() {
+            self.standstill.take_up(ledger.pause()?, &mut self.gate, now);
+        }
         self.polled_at = Some(now);
+        self.notices.extend(self.standstill.write(ledger, &mut self.gate, now)?);
+        self.count_pause();
         self.confirm_doubts(ledger, false, now)?;
         self.poll_letters(ledger, now)?;
         let mut is_drained = false;
@@ -285,15 +297,15 @@ impl Outbox {
     pub fn complete(&mut self, delivery: DeliveryId, reply: &Reply, now: Timestamp) {
         let class = classify(reply);
         let was_cut = matches!(reply, Reply::Broken { phase: Phase::Body, .. });
-        if self.letters.complete(delivery, class, reply, now) {
+        if self.letters.complete(delivery, class, reply, &self.counters, now) {
             let change = self.gate.learn(class, was_cut, now);
-            self.note_change(change, reply);
+            self.note_change(change, reply, now);
             return;
         }
         let Some(flight) = self.flights.remove(&delivery) else { return };
         self.window.learn(class, now.duration_since(flight.claimed_at));
         let change = self.gate.learn(class, was_cut, now);
-        self.note_change(change, reply);
+        self.note_change(change, reply, now);
         let tally = self.tallies.entry(flight.event).or_default();
         match class {
             Class::Sent => {
@@ -432,7 +444,7 @@ impl Outbox {
     /// Too many recipients of one event were refused: they are tried again, and the queue rests.
     fn trip(&mut self, event: EventId, reply: &Reply, now: Timestamp) {
         let change = self.gate.trip(now);
-        self.note_change(change, reply);
+        self.note_change(change, reply, now);
         self.tallies.remove(&event);
         let (doubted, kept) =
             std::mem::take(&mut self.doubts).into_iter().partition(|doubt| doubt.flight.event == event);
@@ -463,34 +475,13 @@ impl Outbox {
         Ok(())
     }
 
-    fn note_change(&mut self, change: Option<Change>, reply: &Reply) {
-        match change {
-            Some(Change::Began(rest)) => {
-                self.counters.paused.store(1, Ordering::Relaxed);
-                tracing::warn!(cause = ?rest.cause, %reply, "mail is paused");
-            }
-            Some(Change::Ended(rest)) => {
-                self.counters.paused.store(0, Ordering::Relaxed);
-                tracing::info!(since = %rest.since, "mail goes on");
-                if rest.tries >= TOLD_AFTER_TRIES {
-                    self.notices.push(Notice::mail_goes_on(rest.since));
-                }
-            }
-            None => {
-                if let Some(rest) = self.gate.rest() {
-                    // Not at the first failure: it may have been one recipient, or a hiccup.
-                    let is_time = match rest.cause {
-                        Cause::Away => rest.tries == TOLD_AFTER_TRIES,
-                        Cause::Ours | Cause::Refusals => rest.tries == 1,
-                    };
-                    if is_time {
-                        let notice = Notice::mail_is_paused(rest, &reply.to_string());
-                        tracing::error!("{}", notice.subject);
-                        self.notices.push(notice);
-                    }
-                }
-            }
-        }
+    fn note_change(&mut self, change: Option<Change>, reply: &Reply, now: Timestamp) {
+        self.notices.extend(self.standstill.learn(change, &self.gate, reply, now));
+        self.count_pause();
+    }
+
+    fn count_pause(&self) {
+        self.counters.paused.store(u64::from(self.gate.rest().is_some()), Ordering::Relaxed);
     }
 
     fn next_wake(
@@ -532,6 +523,6 @@ fn later(at: Timestamp, by: SignedDuration) -> Timestamp {
     at.checked_add(by).unwrap_or(Timestamp::MAX)
 }
 
-fn count(counter: &AtomicU64, by: usize) {
+pub(super) fn count(counter: &AtomicU64, by: usize) {
     counter.fetch_add(u64::try_from(by).unwrap_or(0), Ordering::Relaxed);
 }

@@ -8,7 +8,8 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::reply::Class;
-use crate::domain::id::DeliveryId;
+pub use crate::domain::pause::Cause;
+use crate::domain::{id::DeliveryId, pause::Pause};
 
 /// Pauses grow up to this long.
 const LONGEST_PAUSE: Duration = Duration::from_hours(1);
@@ -59,17 +60,6 @@ fn dice(delivery: DeliveryId, attempts: u32) -> u32 {
     (seed ^ (seed >> 15)) % 1000
 }
 
-/// Why the queue rests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
-    /// The server is away.
-    Away,
-    /// The server does not want us.
-    Ours,
-    /// Too many of one event's recipients were refused to believe that each is at fault.
-    Refusals,
-}
-
 /// A rest of the whole queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rest {
@@ -81,6 +71,9 @@ pub struct Rest {
     pub tries: u32,
     /// When one message is tried next.
     pub until: Timestamp,
+    /// Whether the operator ended it, or may have: messages leave, and the next answer shows whether it
+    /// is over.
+    pub is_lifted: bool,
 }
 
 /// Whether messages leave freely, or the queue rests.
@@ -95,13 +88,19 @@ impl Gate {
     /// The rest, if the queue rests.
     #[must_use]
     pub fn rest(&self) -> Option<&Rest> {
+        self.rest.as_ref().filter(|rest| !rest.is_lifted)
+    }
+
+    /// The same, and also one that was lifted and of which nobody knows yet whether it is over.
+    #[must_use]
+    pub fn trouble(&self) -> Option<&Rest> {
         self.rest.as_ref()
     }
 
     /// How many messages may leave now, of `wanted`.
     #[must_use]
     pub fn allows(&self, wanted: usize, in_flight: usize, now: Timestamp) -> usize {
-        match &self.rest {
+        match self.rest() {
             None => wanted,
             Some(rest) if rest.until <= now && in_flight == 0 => wanted.min(1),
             Some(_) => 0,
@@ -120,7 +119,8 @@ impl Gate {
             // The server is there, and dealt with one message: whatever it says of that one.
             Class::Sent => self.rest.take().map(Change::Ended),
             Class::Later | Class::Gone | Class::Never => match self.rest {
-                Some(Rest { cause: Cause::Refusals, .. }) => self.rest_for(Cause::Refusals, now),
+                Some(Rest { cause: Cause::Refusals, is_lifted: false, .. }) => self.rest_for(Cause::Refusals, now),
+                Some(Rest { cause: Cause::Refusals, .. }) => None,
                 _ if was_cut => None,
                 _ => self.rest.take().map(Change::Ended),
             },
@@ -139,13 +139,29 @@ impl Gate {
         }
     }
 
-    /// Lets messages leave again at once: the operator says so.
-    pub fn open(&mut self) {
-        *self = Self::default();
+    /// Lets messages leave again at once: the operator says so, or mended something.
+    pub fn lift(&mut self) {
+        self.cuts = 0;
+        if let Some(rest) = &mut self.rest {
+            rest.is_lifted = true;
+        }
+    }
+
+    /// An earlier start rested: one message finds out whether it still has to.
+    pub fn go_on(&mut self, pause: &Pause, now: Timestamp) {
+        let Pause { cause, since_at, tries, .. } = *pause;
+        self.rest = Some(Rest { cause, since: since_at, tries, until: now, is_lifted: false });
     }
 
     fn rest_for(&mut self, cause: Cause, now: Timestamp) -> Option<Change> {
         let before = self.rest;
+        if let Some(rest) = self.rest.as_mut().filter(|rest| !rest.is_lifted && now < rest.until) {
+            // It left before the rest began: that it failed as well says nothing new.
+            if cause == Cause::Refusals {
+                rest.cause = cause;
+            }
+            return None;
+        }
         let tries = before.map_or(0, |rest| rest.tries.saturating_add(1));
         // Soon at first: it may have been a hiccup, or one recipient.
         let pause = match cause {
@@ -154,8 +170,8 @@ impl Gate {
             Cause::Ours | Cause::Refusals => LONGEST_REST,
         };
         let until = now.checked_add(SignedDuration::try_from(pause).unwrap_or(SignedDuration::MAX));
-        let rest =
-            Rest { cause, since: before.map_or(now, |rest| rest.since), tries, until: until.unwrap_or(Timestamp::MAX) };
+        let since = before.map_or(now, |rest| rest.since);
+        let rest = Rest { cause, since, tries, until: until.unwrap_or(Timestamp::MAX), is_lifted: false };
         self.rest = Some(rest);
         before.is_none().then_some(Change::Began(rest))
     }
@@ -273,6 +289,21 @@ mod tests {
     }
 
     #[test]
+    fn what_was_on_its_way_as_the_rest_began_is_no_try() {
+        for (class, cause) in [(Class::Policy, Cause::Ours), (Class::Away, Cause::Away), (Class::Ours, Cause::Ours)] {
+            let mut gate = Gate::default();
+            gate.learn(class, false, START);
+            assert_eq!(gate.learn(class, false, at(1)), None);
+            assert_eq!(gate.rest().map(|rest| (rest.cause, rest.tries, rest.until)), Some((cause, 0, at(2))));
+        }
+        // But it may be the last of too many.
+        let mut gate = Gate::default();
+        gate.learn(Class::Away, false, START);
+        gate.trip(at(1));
+        assert_eq!(gate.rest().map(|rest| (rest.cause, rest.tries, rest.until)), Some((Cause::Refusals, 0, at(2))));
+    }
+
+    #[test]
     fn one_message_that_ends_connections_holds_up_nobody_but_three_in_a_row_do() {
         let mut gate = Gate::default();
         assert_eq!(gate.learn(Class::Later, true, START), None);
@@ -293,6 +324,48 @@ mod tests {
         gate.trip(at(3));
         assert!(gate.learn(Class::Gone, false, at(5)).is_none());
         assert_eq!(gate.rest().unwrap().until, at(305));
+    }
+
+    #[test]
+    fn a_rest_that_was_lifted_holds_nothing_up_and_is_over_once_a_message_is_taken() {
+        let mut gate = Gate::default();
+        gate.learn(Class::Ours, false, START);
+        gate.learn(Class::Ours, false, at(2));
+        gate.lift();
+        assert_eq!((gate.allows(9, 3, at(3)), gate.rest()), (9, None));
+        // It was not mended after all: the same rest goes on.
+        assert_eq!(gate.learn(Class::Ours, false, at(3)), None);
+        assert_eq!(gate.rest().map(|rest| (rest.since, rest.until)), Some((START, at(303))));
+        gate.lift();
+        let Some(Change::Ended(rest)) = gate.learn(Class::Sent, false, at(4)) else { panic!() };
+        assert_eq!((rest.since, gate.trouble()), (START, None));
+    }
+
+    #[test]
+    fn refusals_are_believed_again_once_the_operator_says_so() {
+        let mut gate = Gate::default();
+        gate.trip(START);
+        gate.lift();
+        assert_eq!(gate.learn(Class::Gone, false, at(1)), None);
+        assert_eq!((gate.rest(), gate.allows(9, 0, at(1))), (None, 9));
+        assert!(matches!(gate.learn(Class::Sent, false, at(2)), Some(Change::Ended(_))));
+    }
+
+    #[test]
+    fn a_new_start_goes_on_with_a_rest_by_one_message_at_once() {
+        let pause = Pause {
+            cause: Cause::Away,
+            since_at: START,
+            tries: 9,
+            next_at: at(900),
+            said: String::new(),
+            is_told: true,
+        };
+        let mut gate = Gate::default();
+        gate.go_on(&pause, at(700));
+        assert_eq!((gate.allows(9, 0, at(700)), gate.allows(9, 1, at(700))), (1, 0));
+        gate.learn(Class::Away, false, at(701));
+        assert_eq!(gate.rest().map(|rest| (rest.since, rest.tries, rest.until)), Some((START, 10, at(1001))));
     }
 
     #[test]

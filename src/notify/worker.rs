@@ -114,12 +114,9 @@ pub async fn run<L: Ledger + Send + 'static>(
             }
         };
         for notice in outbox.take_notices() {
-            if notice.key == "mail-goes-on" {
-                handles.desk.settle("mail-paused");
-            }
             handles.desk.tell(notice, now);
         }
-        if outbox.rest().is_none() && !carrier.carries_notice() {
+        if outbox.lets_notices_leave() && !carrier.carries_notice() {
             for message in notices(&settings.composer, &settings.operators, &handles.desk) {
                 carrier.send(&settings.relay, Cargo::Notice, message);
             }

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     daemon::{publishing::PublishingError, writing::Journal},
-    domain::SubscriberId,
+    domain::{SubscriberId, pause::Pause},
     notify::ledger::{Decide, Ledger, LedgerError, Settled},
     site::{SiteError, publish::WriteError},
     store::{Commit, Store, StoreError, Tidied, outbox::Sliced},
@@ -247,5 +247,29 @@ impl Ledger for GuardedLedger {
 
     fn next_due(&mut self) -> Result<Option<Timestamp>, LedgerError> {
         self.ledger.next_due()
+    }
+
+    fn pause(&mut self) -> Result<Option<Pause>, LedgerError> {
+        self.ledger.pause()
+    }
+
+    fn is_resumed(&mut self) -> Result<bool, LedgerError> {
+        self.ledger.is_resumed()
+    }
+
+    fn begin_pause(&mut self, pause: &Pause) -> Result<(), LedgerError> {
+        self.write(|ledger| ledger.begin_pause(pause))
+    }
+
+    fn prolong_pause(&mut self, pause: &Pause) -> Result<bool, LedgerError> {
+        self.write(|ledger| ledger.prolong_pause(pause))
+    }
+
+    fn end_pause(&mut self) -> Result<(), LedgerError> {
+        self.write(|ledger| ledger.end_pause())
+    }
+
+    fn late(&mut self, now: Timestamp) -> Result<u64, LedgerError> {
+        self.ledger.late(now)
     }
 }

@@ -168,7 +168,7 @@ impl Life {
         let write = (!self.commits.is_empty()).then_some(self.write_at);
         let file = (!self.to_file.is_empty()).then_some(time.moment());
         let post = self.post.as_ref().and_then(PostRoom::next);
-        let rung = self.post.as_ref().filter(|post| post.outbox.rest().is_none() && !self.desk.is_empty());
+        let rung = self.post.as_ref().filter(|post| post.outbox.lets_notices_leave() && !self.desk.is_empty());
         let rung = rung.map(|_| time.moment());
         let all = [wake.map(|at| time.moment_of(at)), probe, write, file, post, rung];
         let all = all.into_iter().chain([self.publish_at, self.notes_at, self.post_at, self.fan_out_at]);
@@ -502,7 +502,7 @@ impl PostRoom {
     /// Takes back what ended, and gives out what is due; whether the process lives on.
     fn turn(&mut self, desk: &Desk, outside: &mut Outside) -> bool {
         let (now, wall) = (outside.time.moment(), outside.time.wall());
-        let is_rung = self.outbox.rest().is_none() && !desk.is_empty();
+        let is_rung = self.outbox.lets_notices_leave() && !desk.is_empty();
         let mut is_due = is_rung || self.poll_at.is_some_and(|at| at <= now);
         while let Some(entry) = self.on_their_way.first_entry()
             && entry.key().0 <= now
@@ -529,7 +529,7 @@ impl PostRoom {
         for notice in self.outbox.take_notices() {
             desk.tell(notice, wall);
         }
-        if self.outbox.rest().is_none() {
+        if self.outbox.lets_notices_leave() {
             for message in worker::notices(&self.composer, &self.operators, desk) {
                 if !self.begin(message, outside) {
                     return false;

@@ -240,7 +240,7 @@ fn claim(tx: &Transaction<'_>, id: [u8; 16], epoch: i64, now: Timestamp) -> rusq
 }
 
 /// What need not be sent any more is gone, and what it would have told is not told.
-fn discard(tx: &Connection, id: [u8; 16], now: Timestamp) -> rusqlite::Result<()> {
+pub(super) fn discard(tx: &Connection, id: [u8; 16], now: Timestamp) -> rusqlite::Result<()> {
     tx.prepare_cached("DELETE FROM letter WHERE id = ?1")?.execute([id])?;
     tell(tx, id, "dropped", now)
 }

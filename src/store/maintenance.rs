@@ -183,7 +183,10 @@ fn quieten(draft: &Path, now: Timestamp) -> rusqlite::Result<u64> {
          WHERE done_at IS NULL",
         [At(now)],
     )?;
-    db.execute_batch("DELETE FROM fan_out; DELETE FROM latecomer; DELETE FROM asking; DELETE FROM letter")?;
+    db.execute_batch(
+        "DELETE FROM fan_out; DELETE FROM latecomer; DELETE FROM asking; DELETE FROM letter;
+         DELETE FROM meta WHERE key = 'mail_pause'",
+    )?;
     db.close().map_err(|(_, error)| error)?;
     Ok(u64::try_from(dropped).unwrap_or(0))
 }

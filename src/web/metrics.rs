@@ -22,6 +22,7 @@ pub struct Metrics {
     incidents_open: Gauge,
     deliveries: Family<DeliveryLabels, Counter>,
     outbox_pending: Gauge,
+    outbox_paused: Gauge,
     publish_duration: Histogram,
     schedule_lag: Histogram,
     config_valid: Gauge,
@@ -86,6 +87,7 @@ impl Metrics {
             incidents_open: Gauge::default(),
             deliveries: Family::default(),
             outbox_pending: Gauge::default(),
+            outbox_paused: Gauge::default(),
             publish_duration: seconds(),
             schedule_lag: seconds(),
             config_valid: Gauge::default(),
@@ -118,6 +120,11 @@ impl Metrics {
         registry.register("incidents_open", "Incidents that are not resolved", metrics.incidents_open.clone());
         registry.register("deliveries", "What became of messages, by result", metrics.deliveries.clone());
         registry.register("outbox_pending", "Messages that wait to be sent", metrics.outbox_pending.clone());
+        registry.register(
+            "outbox_paused",
+            "Whether mail rests because the mail server does not take it (1); one message at a time is tried",
+            metrics.outbox_paused.clone(),
+        );
         registry.register_with_unit(
             "publish_duration",
             "How long publishing the site took",
@@ -194,6 +201,11 @@ impl Metrics {
     /// How many messages wait to be sent.
     pub fn outbox_pending(&self, count: usize) {
         self.outbox_pending.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// Whether mail rests because of the mail server.
+    pub fn outbox_paused(&self, paused: bool) {
+        self.outbox_paused.set(i64::from(paused));
     }
 
     /// The site was published within `took`.
@@ -292,6 +304,7 @@ mod tests {
             "# TYPE watchbell_deliveries_total counter",
             "watchbell_deliveries_total{result=\"sent\"} 0",
             "watchbell_outbox_pending 0",
+            "watchbell_outbox_paused 0",
             "# TYPE watchbell_publish_duration_seconds histogram",
             "watchbell_publish_duration_seconds_count 0",
             "# TYPE watchbell_schedule_lag_seconds histogram",

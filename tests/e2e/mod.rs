@@ -15,6 +15,7 @@ mod notes;
 mod outage;
 mod pages;
 mod preview;
+mod queue;
 mod readers;
 mod refusals;
 mod reload;

@@ -161,7 +161,7 @@ async fn a_conversation_cut_off_after_any_byte_loses_nothing_and_repeats_only_wh
     let began = std::time::Instant::now();
     let mut copies = 0;
     for part in cuts.chunks(AT_ONCE) {
-        copies += survive(part).await;
+        copies += Box::pin(survive(part)).await;
     }
     eprintln!("{lengths:?} bytes, {} cuts, {copies} copies, {:?}", cuts.len(), began.elapsed());
     assert!(copies > 0, "some cuts came between the message and the answer to it");

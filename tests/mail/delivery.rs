@@ -30,7 +30,7 @@ use watchbell::{
 use super::fixture::{Later, World, at, composer, email};
 use crate::support::smtp::{Act, Moment, Server, Setup};
 
-fn accepted() -> Reply {
+pub(super) fn accepted() -> Reply {
     Reply::Accepted { text: "250 2.0.0 taken".to_owned() }
 }
 
@@ -46,7 +46,7 @@ fn subject(message: &Outgoing) -> String {
 
 /// Runs the outbox from `from` until nothing is left to do by `to`; what was handed over when,
 /// and what the relay said.
-fn drive(
+pub(super) fn drive(
     outbox: &mut Outbox,
     ledger: &mut StoreLedger,
     (from, to): (i64, i64),

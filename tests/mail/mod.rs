@@ -4,5 +4,6 @@
 mod cuts;
 mod delivery;
 pub mod fixture;
+mod pauses;
 mod pool;
 mod signed;

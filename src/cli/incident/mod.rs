@@ -26,6 +26,8 @@ use crate::{
 mod preview;
 mod story;
 
+pub(super) use self::story::{class, holding};
+
 /// Look at incidents.
 #[derive(Debug, Subcommand)]
 pub enum Incident {

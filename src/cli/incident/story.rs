@@ -140,13 +140,14 @@ fn clock(at: Timestamp, beside: Timestamp) -> String {
 }
 
 /// Why something waits, in words.
-pub(super) fn holding(reason: &str) -> &str {
+pub(in crate::cli) fn holding(reason: &str) -> &str {
     match reason {
         "gather" => "others may join it (`gather`)",
         "settle" => "its text rests (`settle`)",
         "notify_after" => "it must last for `notify_after`",
         "below_min_impact" => "it does not matter enough to them yet (`min_impact`)",
         "order" => "what comes before it is told first",
+        "put_off" => "the mail server was away, or a template did not work",
         other => other,
     }
 }
@@ -171,7 +172,7 @@ pub(super) fn dropping(reason: &str) -> &str {
 }
 
 /// What kind of answer a server gave, in words.
-fn class(reason: &str) -> &str {
+pub(in crate::cli) fn class(reason: &str) -> &str {
     match reason {
         "gone" => "no such mailbox",
         "never" => "refused for good",

@@ -14,10 +14,10 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use crate::{
-    domain::{SubscriberId, event::Event},
+    domain::{EventId, SubscriberId, event::Event},
     store::{
         StoreError,
-        row::{At, json},
+        row::{At, count, json},
     },
 };
 
@@ -64,6 +64,9 @@ pub(super) const TO_BE_TOLD: &str = "FROM subscriber
             OR EXISTS (SELECT 1 FROM json_each(services) WHERE value IN (SELECT value FROM json_each(?1)))
             OR EXISTS (SELECT 1 FROM json_each(groups) WHERE value IN (SELECT value FROM json_each(?2))))
         AND NOT EXISTS (SELECT 1 FROM latecomer WHERE latecomer.subscriber = subscriber.id AND since >= ?3)";
+
+/// Behind every id.
+pub(super) const LAST: [u8; 16] = [0xff; 16];
 
 const COLUMNS: &str = "no, event, event_seq, incident, services, groups, not_before, after";
 
@@ -134,8 +137,33 @@ fn last_of_slice(tx: &Connection, after: &[u8], budget: &mut Budget) -> rusqlite
     Ok(last)
 }
 
+/// The events that not everyone has a delivery of yet, in their order, and when the next slice of each
+/// can be made at the earliest.
+pub(super) fn promises(db: &Connection) -> rusqlite::Result<Vec<(EventId, Timestamp)>> {
+    db.prepare_cached("SELECT event, not_before FROM fan_out ORDER BY event_seq")?
+        .query_map([], |row| Ok((EventId::from_bytes(row.get(0)?), row.get::<_, At>(1)?.0)))?
+        .collect()
+}
+
+/// How many subscribers an event was promised to who have no delivery of it yet.
+pub(super) fn promised(db: &Connection, event: &EventId) -> rusqlite::Result<u64> {
+    let promise = db
+        .prepare_cached("SELECT services, groups, no, after FROM fan_out WHERE event = ?1")?
+        .query_row([event.as_bytes()], |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, i64>(2)?, row.get::<_, Vec<u8>>(3)?))
+        })
+        .optional()?;
+    let Some((services, groups, no, after)) = promise else { return Ok(0) };
+    db.prepare_cached(&format!(
+        "SELECT count(*) {TO_BE_TOLD} AND NOT EXISTS
+             (SELECT 1 FROM delivery WHERE delivery.event = ?6 AND delivery.subscriber = subscriber.id)"
+    ))?
+    .query_row((services, groups, no, after, LAST, event.as_bytes()), |row| row.get(0))
+    .map(count)
+}
+
 /// Once nothing is under way, nobody is late any more.
-fn tidy(tx: &Connection) -> rusqlite::Result<()> {
+pub(super) fn tidy(tx: &Connection) -> rusqlite::Result<()> {
     tx.prepare_cached("DELETE FROM latecomer WHERE NOT EXISTS (SELECT 1 FROM fan_out)")?.execute([]).map(drop)
 }
 

@@ -4,18 +4,17 @@
 use std::{str::FromStr, sync::Arc};
 
 use jiff::Timestamp;
-use rusqlite::OptionalExtension;
 
 use super::{
     Lane, Told,
-    fan_out::TO_BE_TOLD,
+    fan_out::{self, LAST, TO_BE_TOLD},
     queue::{Known, lane_content},
 };
 use crate::{
     domain::{EventId, IncidentId, ServiceId, SubscriberId, incident::Incident},
     store::{
         Reader, StoreError,
-        row::{At, Word, count, json},
+        row::{At, Word, json},
         subscribers,
     },
 };
@@ -77,9 +76,6 @@ impl FromStr for DeliveryState {
     }
 }
 
-/// Behind every id.
-const LAST: [u8; 16] = [0xff; 16];
-
 impl Reader {
     /// Every delivery of the events of an incident, in no particular order, as long as they are kept.
     ///
@@ -133,6 +129,21 @@ impl Reader {
                 each(&Lane { subscriber, incident, current, pending, told }, is_busy);
             }
             Ok(())
+        })
+    }
+
+    /// One subscriber's lane of an incident, if something is queued in it.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn lane(&self, subscriber: &SubscriberId, incident: &IncidentId) -> Result<Option<Lane>, StoreError> {
+        self.read("read what waits", |db| {
+            let mut known = Known::default();
+            let (current, subscriber) = (known.incident(db, incident)?, subscribers::by_id(db, subscriber)?);
+            let (Some(current), Some(subscriber)) = (current, subscriber) else { return Ok(None) };
+            let (pending, told) = lane_content(db, &subscriber.id, incident, &mut known)?;
+            let lane = Lane { subscriber, incident: incident.clone(), current, pending, told };
+            Ok((!lane.pending.is_empty()).then_some(lane))
         })
     }
 
@@ -190,25 +201,6 @@ impl Reader {
     /// # Errors
     /// If the store cannot be read.
     pub fn still_promised(&self, event: &EventId) -> Result<u64, StoreError> {
-        self.read("read what is promised", |db| {
-            let promise = db
-                .prepare_cached("SELECT services, groups, no, after FROM fan_out WHERE event = ?1")?
-                .query_row([event.as_bytes()], |row| {
-                    Ok((
-                        row.get::<_, String>(0)?,
-                        row.get::<_, String>(1)?,
-                        row.get::<_, i64>(2)?,
-                        row.get::<_, Vec<u8>>(3)?,
-                    ))
-                })
-                .optional()?;
-            let Some((services, groups, no, after)) = promise else { return Ok(0) };
-            db.prepare_cached(&format!(
-                "SELECT count(*) {TO_BE_TOLD} AND NOT EXISTS
-                     (SELECT 1 FROM delivery WHERE delivery.event = ?6 AND delivery.subscriber = subscriber.id)"
-            ))?
-            .query_row((services, groups, no, after, LAST, event.as_bytes()), |row| row.get(0))
-            .map(count)
-        })
+        self.read("read what is promised", |db| fan_out::promised(db, event))
     }
 }

@@ -5,8 +5,11 @@
 //! `folded` into another one's message, `dropped`, or `failed`. Epochs number the daemons' starts:
 //! claims of a dead one are free as soon as the next one has its number.
 
+mod control;
 pub(super) mod fan_out;
 mod look;
+mod overview;
+mod pause;
 mod queue;
 
 use std::sync::Arc;
@@ -18,8 +21,10 @@ use rusqlite::OptionalExtension;
 pub(super) use self::queue::states;
 use self::queue::{Claim, claim, settle, suspend};
 pub use self::{
+    control::{BY_HAND, Dropped, RECENT, Retried, Which},
     fan_out::Sliced,
     look::{Delivery, DeliveryState},
+    overview::{Held, Queued, QueuedLetters, Refused},
 };
 pub(super) use self::{
     fan_out::{Budget, choose_anew, promise},
@@ -288,15 +293,21 @@ impl Store {
         })
     }
 
-    /// How many deliveries are not settled yet. Cheap.
+    /// How many messages are not settled yet: deliveries, and letters, of which one may tell several
+    /// events. Cheap.
     ///
     /// # Errors
     /// If the store cannot be read.
     pub fn outbox_pending(&self) -> Result<u64, StoreError> {
         self.read("count deliveries", |db| {
-            db.prepare_cached("SELECT count(*) FROM delivery WHERE done_at IS NULL AND state IN ('queued', 'sending')")?
-                .query_row([], |row| row.get(0))
-                .map(count)
+            db.prepare_cached(
+                "SELECT (SELECT count(*) FROM delivery WHERE done_at IS NULL AND state IN ('queued', 'sending'))
+                     - (SELECT count(*) FROM delivery
+                        WHERE done_at IS NULL AND folded_into IN (SELECT id FROM letter))
+                     + (SELECT count(*) FROM letter)",
+            )?
+            .query_row([], |row| row.get(0))
+            .map(count)
         })
     }
 

@@ -1,6 +1,7 @@
 //! Stories of the store, one file for each thing that it does.
 
 mod asking;
+mod control;
 mod fan_out;
 mod killed;
 mod look;
