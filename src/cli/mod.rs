@@ -100,7 +100,7 @@ enum Command {
     /// Look at and change who is told
     #[command(subcommand)]
     Subscriber(subscriber::Subscriber),
-    /// Look at the mail queue, and move it
+    /// Look at the mail queue, move it, and take in what came back
     #[command(subcommand)]
     Notify(notify::Notify),
     /// Look after the store
@@ -131,6 +131,8 @@ enum Failure {
     Usage(String),
     /// It could not be done (exit code 3).
     Failed(anyhow::Error),
+    /// It could not be done, and who called is to call again (exit code 75).
+    Later(anyhow::Error),
 }
 
 impl<E: Into<anyhow::Error>> From<E> for Failure {
@@ -173,10 +175,18 @@ pub fn main() -> ExitCode {
         }
         Err(Failure::Failed(error)) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(Failure::Failed(error)) => {
-            output::say(&format!("error: {}", without_numbers(&format!("{error:#}"))));
+            say_error(&error);
             ExitCode::from(3)
         }
+        Err(Failure::Later(error)) => {
+            say_error(&error);
+            ExitCode::from(75)
+        }
     }
+}
+
+fn say_error(error: &anyhow::Error) {
+    output::say(&format!("error: {}", without_numbers(&format!("{error:#}"))));
 }
 
 /// An error's text without the numbers of the system's errors: their words stand before them.

@@ -159,6 +159,11 @@ pub struct Email {
     pub dkim: Option<Dkim>,
 }
 
+impl Email {
+    /// How long what stands for `{token}` in `envelope_from` is.
+    pub const TOKEN_LENGTH: usize = 45;
+}
+
 /// Where mails go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MailTransport {

@@ -27,7 +27,7 @@ use crate::{
         smtp::TlsError,
         worker::{self, Handles, Settings, WorkerError},
     },
-    store::{Store, StoreError, tokens::Key},
+    store::{LeftNotice, Store, StoreError, tokens::Key},
     web::{Delivered, Metrics},
 };
 
@@ -86,10 +86,10 @@ struct Work {
 impl Work {
     async fn ask_queue<T: Send + 'static>(
         &self,
-        ask: impl FnOnce(&Store) -> T + Send + 'static,
+        ask: impl FnOnce(&mut Store) -> T + Send + 'static,
     ) -> Result<T, tokio::task::JoinError> {
         let queue = Arc::clone(&self.queue);
-        spawn_blocking(move || ask(&queue.lock().unwrap_or_else(PoisonError::into_inner))).await
+        spawn_blocking(move || ask(&mut queue.lock().unwrap_or_else(PoisonError::into_inner))).await
     }
 }
 
@@ -188,6 +188,7 @@ pub async fn run(mut task: Delivering) {
         }
         if let Some(work) = &work {
             task.count(work, &mut counted).await;
+            pick_up(work, &task.desk, task.clock.wall()).await;
         } else {
             task.metrics.outbox_paused(false);
         }
@@ -241,9 +242,23 @@ impl Delivering {
             *before = now;
         }
         self.metrics.outbox_paused(work.counters.paused.load(Ordering::Relaxed) > 0);
-        if let Ok(Ok(pending)) = work.ask_queue(Store::outbox_pending).await {
+        if let Ok(Ok(pending)) = work.ask_queue(|queue| queue.outbox_pending()).await {
             self.metrics.outbox_pending(usize::try_from(pending).unwrap_or(usize::MAX));
         }
+    }
+}
+
+/// Tells operators what a command left for them, such as that mail comes back.
+async fn pick_up(work: &Work, desk: &Desk, now: Timestamp) {
+    match work.ask_queue(Store::take_notices).await {
+        Ok(Ok(left)) => {
+            for LeftNotice { key, subject, text } in left {
+                tracing::warn!("{subject}");
+                desk.tell(Notice::new(key, &subject, &text), now);
+            }
+        }
+        Ok(Err(error)) => tracing::error!("what a command left for the operator cannot be read: {error}"),
+        Err(error) => tracing::error!("reading what a command left broke off: {error}"),
     }
 }
 
@@ -253,9 +268,11 @@ impl Delivering {
 /// If mails cannot be made or sent at all.
 pub async fn drain(config: &Arc<Config>, clock: &Arc<dyn Clock>, until: Timestamp) -> Result<(), DeliveringError> {
     let stop = CancellationToken::new();
-    let Some(work) = start(config, clock, Desk::new(), &stop).await? else { return Ok(()) };
+    let desk = Desk::new();
+    let Some(work) = start(config, clock, desk.clone(), &stop).await? else { return Ok(()) };
+    pick_up(&work, &desk, clock.wall()).await;
     loop {
-        let ask = |queue: &Store| {
+        let ask = |queue: &mut Store| {
             let next = queue.next_due()?.into_iter().chain(queue.next_letter()?).min();
             Ok::<_, StoreError>((next, queue.outbox_sending()?.saturating_add(queue.letters_sending()?)))
         };

@@ -4,7 +4,9 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+pub use super::compose::Tokens;
 pub use crate::store::{
+    envelope::Sent,
     letters::{Letter, LetterEnd},
     outbox::{Decide, Fate, Lane, Pending, Settled, Settlement, Told},
 };
@@ -56,8 +58,9 @@ pub trait Ledger {
     /// The clock was set back `by` so much, to `now`: what was put off comes so much earlier.
     fn set_back(&mut self, by: SignedDuration, now: Timestamp) -> Result<(), LedgerError>;
 
-    /// The path token with which `subscriber` leaves without logging in.
-    fn unsubscribe_token(&self, subscriber: &SubscriberId) -> String;
+    /// What the links in a message to `subscriber` open, the one to their choice until `manage_until`;
+    /// and, as the envelope has it, what was `sent` and recorded at `at`.
+    fn tokens(&self, subscriber: &SubscriberId, manage_until: Timestamp, sent: Sent, at: Timestamp) -> Tokens;
 
     /// When the next lane that has nothing in flight falls due, or fell; `None` if none waits.
     fn next_due(&mut self) -> Result<Option<Timestamp>, LedgerError>;
@@ -105,11 +108,6 @@ pub trait Ledger {
     /// How many messages are late because nothing left until `now`.
     fn late(&mut self, _now: Timestamp) -> Result<u64, LedgerError> {
         Ok(0)
-    }
-
-    /// The path token with which `subscriber` looks at their choice, until `good_until`.
-    fn manage_token(&self, _subscriber: &SubscriberId, _good_until: Timestamp) -> String {
-        String::new()
     }
 }
 
@@ -165,8 +163,12 @@ impl Ledger for StoreLedger {
         Ok(self.store.set_back(by, now)?)
     }
 
-    fn unsubscribe_token(&self, subscriber: &SubscriberId) -> String {
-        self.key.unsubscribe(subscriber)
+    fn tokens(&self, subscriber: &SubscriberId, manage_until: Timestamp, sent: Sent, at: Timestamp) -> Tokens {
+        Tokens {
+            unsubscribe: self.key.unsubscribe(subscriber),
+            manage: self.key.manage(subscriber, manage_until),
+            envelope: self.key.envelope(sent, at),
+        }
     }
 
     fn next_due(&mut self) -> Result<Option<Timestamp>, LedgerError> {
@@ -208,9 +210,5 @@ impl Ledger for StoreLedger {
 
     fn late(&mut self, now: Timestamp) -> Result<u64, LedgerError> {
         Ok(self.store.late(now)?)
-    }
-
-    fn manage_token(&self, subscriber: &SubscriberId, good_until: Timestamp) -> String {
-        self.key.manage(subscriber, good_until)
     }
 }

@@ -12,6 +12,7 @@
 //! deliveries wait in the store until there is a way to send them.
 
 pub mod account;
+pub mod bounce;
 mod carrier;
 pub mod compose;
 pub mod forecast;

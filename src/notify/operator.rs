@@ -92,6 +92,28 @@ impl Notice {
         Self { settles: Some(PAUSED), ..Self::new(GOES_ON, &format!("Mail goes on after {long}"), &text) }
     }
 
+    /// A server behind ours refuses our mail, for a reason that is not the recipient's.
+    #[must_use]
+    pub fn mail_comes_back(reply: &str) -> Self {
+        let text = format!(
+            "A mail to a subscriber came back. The server that refused it holds it against us, not against them:\n\n\
+             {reply}\n\nNobody is suspended for that. The likeliest reason is the sender's domain: \
+             `watchbell notify test` looks at its SPF, DKIM and DMARC records, and says what is missing."
+        );
+        Self::new("mail-comes-back", "Mail to subscribers comes back: it is held against us", &text)
+    }
+
+    /// More recipients of one event are said not to exist than can be believed.
+    #[must_use]
+    pub fn too_much_comes_back(reply: &str) -> Self {
+        let text = format!(
+            "Mails of one event come back from more than a fifth of those who were told. The last one said:\n\n\
+             {reply}\n\nThat is more likely a fault of a mail server on the way than of so many people: nobody is \
+             suspended for it. Look at the log of the mail server in `[email] smtp`."
+        );
+        Self::new("too-much-comes-back", "Mail to many subscribers comes back", &text)
+    }
+
     /// Every canary of a class fails.
     #[must_use]
     pub fn blind(class: TargetClass, since: Timestamp) -> Self {

@@ -16,8 +16,8 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    compose::{Composer, Draft, Tokens},
-    ledger::{Fate, Lane, Ledger, LedgerError, Settled, Settlement},
+    compose::{Composer, Draft},
+    ledger::{Fate, Lane, Ledger, LedgerError, Sent, Settled, Settlement},
     letters::Letters,
     operator::Notice,
     plan::{self, Decision},
@@ -263,10 +263,8 @@ impl Outbox {
         let room = self.rate.allows(room, now);
         for letter in self.letters.turn(ledger, self.epoch, room, now)? {
             let good_until = later(now, self.composer.manage_for());
-            let tokens = Tokens {
-                unsubscribe: ledger.unsubscribe_token(&letter.subscriber.id),
-                manage: ledger.manage_token(&letter.subscriber.id, good_until),
-            };
+            let subscriber = &letter.subscriber.id;
+            let tokens = ledger.tokens(subscriber, good_until, Sent::Letter(*subscriber), letter.at);
             match self.composer.compose_letter(&letter, &tokens, good_until) {
                 Ok(message) => {
                     self.rate.take(now);
@@ -373,14 +371,11 @@ impl Outbox {
             attempts: last.attempts,
             claimed_at: now,
         };
-        let unsubscribe_token = ledger.unsubscribe_token(&lane.subscriber.id);
-        let draft = Draft {
-            news,
-            delivery,
-            subscriber: &lane.subscriber,
-            events: &events,
-            unsubscribe_token: &unsubscribe_token,
-        };
+        // From when it was recorded on, so that a retry has the same links and the same envelope.
+        let at = last.event.recorded_at;
+        let manage_until = later(at, self.composer.manage_for());
+        let tokens = ledger.tokens(&lane.subscriber.id, manage_until, Sent::Delivery(delivery), at);
+        let draft = Draft { news, delivery, subscriber: &lane.subscriber, events: &events, tokens: &tokens };
         match self.composer.compose(&draft) {
             Ok(message) => {
                 self.rate.take(now);

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::{
     account::{Ended, Waiting},
-    compose::{ComposeError, Composer, Draft},
+    compose::{ComposeError, Composer, Draft, Tokens},
     forecast::{Message, forecast},
     ledger::Lane,
     plan::{HoldReason, News},
@@ -278,7 +278,7 @@ impl Group {
                 delivery: DeliveryId::from_bytes(*last.id.as_bytes()),
                 subscriber: &reader,
                 events: &events,
-                unsubscribe_token: TOKEN,
+                tokens: &Tokens { unsubscribe: TOKEN.to_owned(), manage: TOKEN.to_owned(), envelope: TOKEN.to_owned() },
             })?;
             (subject, text) = (rendered.subject, rendered.text);
         }

@@ -26,11 +26,22 @@ pub enum Phase {
     Data,
     /// The message, up to the answer to its final dot.
     Body,
+    /// What became of it after our server had taken it, as a bounce says.
+    Onward,
 }
 
 impl Phase {
-    const ALL: [Self; 8] =
-        [Self::Connect, Self::Greeting, Self::Tls, Self::Auth, Self::Sender, Self::Recipient, Self::Data, Self::Body];
+    const ALL: [Self; 9] = [
+        Self::Connect,
+        Self::Greeting,
+        Self::Tls,
+        Self::Auth,
+        Self::Sender,
+        Self::Recipient,
+        Self::Data,
+        Self::Body,
+        Self::Onward,
+    ];
 
     const fn as_str(self) -> &'static str {
         match self {
@@ -42,6 +53,7 @@ impl Phase {
             Self::Recipient => "RCPT TO",
             Self::Data => "DATA",
             Self::Body => "the message",
+            Self::Onward => "passing it on",
         }
     }
 }
@@ -214,12 +226,12 @@ fn refused(phase: Phase, code: u16, enhanced: Option<(u8, u16, u16)>) -> Class {
                 Class::Away
             }
         }
-        Phase::Recipient | Phase::Body if !is_permanent => match subject {
+        Phase::Recipient | Phase::Body | Phase::Onward if !is_permanent => match subject {
             // 4.3: the mail system itself, such as a full disk.
             Some(3) => Class::Away,
             _ => Class::Later,
         },
-        Phase::Recipient => match enhanced {
+        Phase::Recipient | Phase::Onward => match enhanced {
             Some((_, 1, 1)) => Class::Gone,
             // A full mailbox, a route that is missing: both pass.
             Some((_, 2, 2) | (_, 4, _)) => Class::Later,
@@ -251,6 +263,7 @@ mod tests {
             Reply::refused(Phase::Body, 554, "5.7.1 spam"),
             Reply::broken(Phase::Body, "the connection was lost"),
             Reply::broken(Phase::Connect, "refused"),
+            Reply::refused(Phase::Onward, 550, "5.2.1 disabled"),
         ] {
             assert_eq!(Reply::written(&reply.to_string()), Some(reply));
         }
@@ -281,6 +294,9 @@ mod tests {
             (Phase::Body, 550, "5.7.1 looks like spam", Class::Policy),
             (Phase::Body, 451, "4.7.1 come back", Class::Later),
             (Phase::Body, 550, "5.1.1 no such user", Class::Gone),
+            (Phase::Onward, 550, "5.1.1 no such user", Class::Gone),
+            (Phase::Onward, 550, "5.7.26 unauthenticated", Class::Policy),
+            (Phase::Onward, 450, "4.4.7 expired", Class::Later),
         ] {
             assert_eq!(class(phase, code, text), expected, "{code} {text} to {phase}");
         }

@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::{
     daemon::{publishing::PublishingError, writing::Journal},
     domain::{SubscriberId, pause::Pause},
-    notify::ledger::{Decide, Ledger, LedgerError, Settled},
+    notify::ledger::{Decide, Ledger, LedgerError, Sent, Settled, Tokens},
     site::{SiteError, publish::WriteError},
     store::{Commit, Store, StoreError, Tidied, outbox::Sliced},
 };
@@ -241,8 +241,8 @@ impl Ledger for GuardedLedger {
         self.write(|ledger| ledger.set_back(by, now))
     }
 
-    fn unsubscribe_token(&self, subscriber: &SubscriberId) -> String {
-        self.ledger.unsubscribe_token(subscriber)
+    fn tokens(&self, subscriber: &SubscriberId, manage_until: Timestamp, sent: Sent, at: Timestamp) -> Tokens {
+        self.ledger.tokens(subscriber, manage_until, sent, at)
     }
 
     fn next_due(&mut self) -> Result<Option<Timestamp>, LedgerError> {

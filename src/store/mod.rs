@@ -12,12 +12,14 @@ mod asking;
 mod commit;
 mod corrections;
 pub mod csv;
+pub mod envelope;
 mod error;
 mod fs_kind;
 mod latency;
 pub mod letters;
 pub mod maintenance;
 mod note_files;
+mod notices;
 pub mod outbox;
 mod presence;
 mod reader;
@@ -47,6 +49,7 @@ pub use self::{
     error::StoreError,
     fs_kind::{FsKind, fs_kind},
     latency::Histogram,
+    notices::LeftNotice,
     reader::Reader,
     results::Sample,
     schema::{APPLICATION_ID, VERSION},

@@ -300,6 +300,11 @@ fn remove(tx: &Transaction<'_>, id: &SubscriberId, trace: Trace, now: Timestamp)
     Ok(true)
 }
 
+/// Erases somebody, as if they had never asked.
+pub(super) fn erase(tx: &Transaction<'_>, id: &SubscriberId, now: Timestamp) -> rusqlite::Result<bool> {
+    remove(tx, id, Trace::Nothing, now)
+}
+
 pub(super) fn by_id(db: &Connection, id: &SubscriberId) -> rusqlite::Result<Option<Subscriber>> {
     db.prepare_cached(&format!("SELECT {COLUMNS} FROM subscriber WHERE id = ?1"))?
         .query_row([id.as_bytes()], from_row)

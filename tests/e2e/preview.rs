@@ -30,8 +30,8 @@ fn read(path: &Path) -> (String, String, String) {
 }
 
 fn without_token(text: &str) -> String {
-    let line = |line: &str| match line.split_once("/unsubscribe/") {
-        Some((before, _)) => format!("{before}/unsubscribe/"),
+    let line = |line: &str| match ["/unsubscribe/", "/manage/"].iter().find_map(|path| line.split_once(path)) {
+        Some((before, _)) => before.to_owned(),
         None => line.to_owned(),
     };
     text.trim().lines().map(|it| line(it.trim_end())).collect::<Vec<_>>().join("\n")

@@ -16,7 +16,8 @@ use watchbell::{
         subscriber::{Address, Subscriber},
     },
     notify::{
-        compose::{Composer, Draft},
+        bounce::{self, Bounce, Outcome},
+        compose::{Composer, Draft, Tokens},
         plan::News,
         reply::{self, Phase, Reply},
     },
@@ -174,7 +175,7 @@ fn compose(composer: &Composer, texts: &[String], shape: usize) -> Vec<u8> {
         delivery: DeliveryId::new(at(0), [1; 10]),
         subscriber: &subscriber,
         events: &[&event],
-        unsubscribe_token: "TOKEN-of_90.chars",
+        tokens: &Tokens { unsubscribe: "TOKEN-of_90.chars".to_owned(), ..Tokens::default() },
     };
     composer.compose(&draft).expect("whatever people write can be told").bytes.to_vec()
 }
@@ -383,6 +384,84 @@ pub fn smtp_words() {
                 }
             }
         }
+    });
+}
+
+const PIECES: &[&str] = &[
+    "From: MAILER-DAEMON@mx.example.net\r\n",
+    "From: Ann <ann@example.net>\r\n",
+    "To: bounces+",
+    "X-Failed-Recipients: ann@example.net, bob@example.net\r\n",
+    "Auto-Submitted: auto-replied\r\n",
+    "MIME-Version: 1.0\r\nContent-Type: multipart/report; report-type=delivery-status; boundary=b\r\n\r\n",
+    "Content-Type: multipart/mixed; boundary=\"b\"\r\n\r\n",
+    "\r\n--b\r\n",
+    "\r\n--b--\r\n",
+    "Content-Type: message/delivery-status\r\n\r\n",
+    "Content-Type: message/global-delivery-status\r\nContent-Transfer-Encoding: base64\r\n\r\n",
+    "Content-Type: message/rfc822\r\n\r\n",
+    "Content-Type: text/rfc822-headers\r\n\r\n",
+    "Content-Transfer-Encoding: quoted-printable\r\n",
+    "Reporting-MTA: dns; mx.example.net\r\n\r\n",
+    "Final-Recipient: rfc822; ann@example.net\r\n",
+    "Original-Recipient: rfc822;",
+    "Action: failed\r\n",
+    "Action: delayed\r\n",
+    "Action:",
+    "Status: 5.1.1\r\n",
+    "Status: 4.4.7\r\n",
+    "Status: 5.0.0\r\n",
+    "Status:",
+    "Diagnostic-Code: smtp; 550-5.1.1 no such user\r\n",
+    "Diagnostic-Code: x-unix;",
+    "This is a permanent error. 550 5.1.1",
+    "Hi. This is the qmail-send program at x.\n(#5.2.1)\n",
+    "this is a warning only",
+    "retry timeout exceeded",
+    "--- Below this line is a copy of the message.\n",
+    "Return-Path: <bounces+",
+    "aaaabbbbccccddddeeeeffffgggghhhhiiiijjjjkkkkl",
+    "@example.org",
+    "\r\n\r\n",
+    "\r\n",
+    "\n",
+    " ",
+    ";",
+    ":",
+    "<",
+    "=?utf-8?q?=0d=0a?=",
+    "\u{202e}",
+    "5.1.1.1",
+    "(#",
+    "-",
+];
+
+/// Whatever comes to the address of bounces is read without harm, and quickly; without our token
+/// nothing is done, and what would be said of it is fit for a log.
+pub fn bounces() {
+    let make = |dice: &mut Dice| dice.pieces(PIECES, 24).into_bytes();
+    let large = vec![
+        b"a".repeat(1 << 20),
+        PIECES.concat().repeat(400).into_bytes(),
+        format!("{}{}", PIECES[5], "\r\n--b\r\nContent-Type: message/rfc822\r\n\r\n".repeat(20_000)).into_bytes(),
+        format!("{}\r\n{}", PIECES[0], "this is a permanent error 550 5.1.1 ".repeat(25_000)).into_bytes(),
+        format!(
+            "{}\r\n\r\n{}",
+            PIECES[0],
+            "Return-Path: <aaaabbbbccccddddeeeeffffgggghhhhiiiijjjjkkkkl>\r\n".repeat(15_000)
+        )
+        .into_bytes(),
+    ];
+    let world = std::sync::Mutex::new(World::new(1));
+    let key = world.lock().unwrap().key();
+    Target { words: PIECES, large, ..Target::new("bounces", 4000) }.run(make, |input| {
+        let bounce = Bounce::read(input, &["bounces+aaaabbbbccccddddeeeeffffgggghhhhiiiijjjjkkkkl".to_owned()]);
+        for said in bounce.refusals("ann@example.net") {
+            is_fit_for_a_log(&said);
+        }
+        let outcome = bounce::act(&mut world.lock().unwrap().store, &key, &bounce, at(0)).unwrap();
+        assert!(matches!(outcome, Outcome::NoBounce(_) | Outcome::NoToken), "{outcome:?}");
+        is_fit_for_a_log(&outcome.to_string());
     });
 }
 

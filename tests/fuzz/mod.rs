@@ -35,6 +35,7 @@ macro_rules! targets {
 }
 
 targets! {
+    mail::bounces,
     mail::mail,
     mail::smtp_words,
     pages::pages,

@@ -18,7 +18,7 @@ use watchbell::{
     config::{MailSecurity, MailTransport},
     domain::{SubscriberId, subscriber::Address},
     notify::{
-        ledger::{Decide, Ledger, LedgerError, Settled, StoreLedger},
+        ledger::{Decide, Ledger, LedgerError, Sent, Settled, StoreLedger, Tokens},
         operator::{Desk, Notice},
         outbox::Outbox,
         relay::{Outgoing, Relay},
@@ -481,8 +481,8 @@ impl Ledger for Filling {
         self.ledger.set_back(by, now)
     }
 
-    fn unsubscribe_token(&self, subscriber: &SubscriberId) -> String {
-        self.ledger.unsubscribe_token(subscriber)
+    fn tokens(&self, subscriber: &SubscriberId, manage_until: Timestamp, sent: Sent, at: Timestamp) -> Tokens {
+        self.ledger.tokens(subscriber, manage_until, sent, at)
     }
 
     fn next_due(&mut self) -> Result<Option<Timestamp>, LedgerError> {

@@ -1,6 +1,11 @@
 //! A store with subscribers and incidents in it, and the config that tells of them.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use tempfile::TempDir;
@@ -17,7 +22,7 @@ use watchbell::{
     },
     judge::Step,
     notify::{compose::Composer, ledger::StoreLedger, outbox::Outbox},
-    store::{Commit, Store, tokens::Key},
+    store::{Commit, Reader, Store, tokens::Key},
 };
 
 /// A second of 2026-11-21, from 10:15 UTC on.
@@ -150,8 +155,12 @@ impl World {
         for n in 0..subscribers {
             store.add_subscriber(&Self::subscriber(n)).unwrap();
         }
-        let incident = Incident {
-            id: IncidentId::minted(at(0), &service("api"), 1),
+        Self { store, folder, incident: Self::incident(at(0)), events: 0 }
+    }
+
+    fn incident(started_at: Timestamp) -> Incident {
+        Incident {
+            id: IncidentId::minted(started_at, &service("api"), 1),
             version: 0,
             aliases: Vec::new(),
             origin: Origin::Automatic,
@@ -160,14 +169,14 @@ impl World {
             status: IncidentStatus::Investigating,
             impact: Impact::Critical,
             impact_override: None,
-            started_at: at(0),
-            noticed_at: at(0),
+            started_at,
+            noticed_at: started_at,
             resolved_at: None,
             affected: vec![Affected {
                 service: service("api"),
                 status: ServiceStatus::MajorOutage,
                 worst: ServiceStatus::MajorOutage,
-                started_at: at(0),
+                started_at,
                 recovered_at: None,
                 earlier_ms: 0,
                 cause: None,
@@ -179,8 +188,12 @@ impl World {
             auto_resolve: true,
             withdrawn: false,
             reopened: 0,
-        };
-        Self { store, folder, incident, events: 0 }
+        }
+    }
+
+    /// From here on it is about another incident.
+    pub fn begins_anew(&mut self, second: i64) {
+        self.incident = Self::incident(at(second));
     }
 
     fn store_config(folder: &TempDir) -> config::Store {
@@ -210,6 +223,25 @@ impl World {
     pub fn ledger(&self) -> StoreLedger {
         let config = Self::store_config(&self.folder);
         StoreLedger::new(Store::open(&config, at(0)).unwrap(), Key::open(&config).unwrap())
+    }
+
+    /// What makes and checks its tokens.
+    pub fn key(&self) -> Key {
+        Key::open(&Self::store_config(&self.folder)).unwrap()
+    }
+
+    /// The store, to look at.
+    pub fn reader(&self) -> Reader {
+        Store::reader(&Self::store_config(&self.folder)).unwrap()
+    }
+
+    /// Where it lies.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn incident_id(&self) -> IncidentId {
+        self.incident.id.clone()
     }
 
     pub fn outbox(&mut self, connections: u32) -> Outbox {

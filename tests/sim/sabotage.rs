@@ -6,7 +6,7 @@ use std::{fs, path::Path, time::Duration};
 use jiff::{SignedDuration, Timestamp};
 use watchbell::{
     domain::SubscriberId,
-    notify::ledger::{Decide, Fate, Lane, Ledger, LedgerError, Settled, Settlement, StoreLedger},
+    notify::ledger::{Decide, Fate, Lane, Ledger, LedgerError, Sent, Settled, Settlement, StoreLedger, Tokens},
     simulation::{
         Action, Port, Side,
         network::{refuses, up},
@@ -72,8 +72,8 @@ impl Ledger for Sabotaged {
         self.ledger.set_back(by, now)
     }
 
-    fn unsubscribe_token(&self, subscriber: &SubscriberId) -> String {
-        self.ledger.unsubscribe_token(subscriber)
+    fn tokens(&self, subscriber: &SubscriberId, manage_until: Timestamp, sent: Sent, at: Timestamp) -> Tokens {
+        self.ledger.tokens(subscriber, manage_until, sent, at)
     }
 
     fn next_due(&mut self) -> Result<Option<Timestamp>, LedgerError> {

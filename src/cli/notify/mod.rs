@@ -1,4 +1,5 @@
-//! `watchbell notify queue|retry|drop|resume`: what waits to be told, and moving it by hand.
+//! `watchbell notify queue|retry|drop|resume|bounce`: what waits to be told, moving it by hand, and what
+//! came back.
 
 use clap::{Args, Subcommand};
 
@@ -12,11 +13,12 @@ use crate::{
     },
 };
 
+mod bounce;
 mod queue;
 
 pub(super) use self::queue::time;
 
-/// Look at the mail queue, and move it.
+/// Look at the mail queue, move it, and take in what came back
 #[derive(Debug, Subcommand)]
 pub enum Notify {
     /// Print what waits, why, and what was refused; whether mail is paused, since when and why
@@ -34,6 +36,8 @@ pub enum Notify {
     Drop(Meant),
     /// End a pause of mail at once, instead of waiting for the next try
     Resume,
+    /// Read a mail that came back, on standard input; for a pipe of the mail server
+    Bounce(bounce::Bounce),
 }
 
 /// What is meant: one of these must be said.
@@ -89,6 +93,7 @@ pub fn notify(global: &Global, command: &Notify) -> Outcome {
             ]);
             Ok(())
         }
+        Notify::Bounce(args) => bounce::bounce(global, &config, args, now),
         Notify::Resume => {
             let was_paused = Store::open(&config.store, now)?.end_pause()?;
             output::say(if was_paused {

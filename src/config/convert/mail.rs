@@ -15,6 +15,9 @@ use crate::{
     secret::Secret,
 };
 
+/// RFC 5321, section 4.5.3.1.1.
+const LONGEST_LOCAL_PART: usize = 64;
+
 const EXAMPLE: &str = "write `smtps://mail.example.org`, `smtp+starttls://...`, `smtp://...` or `dir:PATH`";
 
 pub(super) fn email(fields: &Fields, base: &Path, reader: &mut Reader<'_>) -> Option<Email> {
@@ -22,10 +25,8 @@ pub(super) fn email(fields: &Fields, base: &Path, reader: &mut Reader<'_>) -> Op
     let transport = fields.get::<String>("smtp").and_then(|text| transport(&text, fields, base, reader));
     let credentials = credentials(fields, transport.as_ref(), reader);
     let envelope_from: String = fields.get_or_default("envelope_from");
-    if !envelope_from.is_empty()
-        && let Err(wrong) = values::address(&envelope_from.replacen("{token}", "0", 1))
-    {
-        reader.error(fields.span("envelope_from"), wrong.message, "write `bounces+{token}@example.org`");
+    if !envelope_from.is_empty() {
+        check_envelope(&envelope_from, fields, reader);
     }
     let dkim = dkim(fields, reader);
     if let (Some(dkim), Some((_, from))) = (&dkim, &from) {
@@ -49,6 +50,19 @@ pub(super) fn email(fields: &Fields, base: &Path, reader: &mut Reader<'_>) -> Op
         envelope_from,
         dkim,
     })
+}
+
+/// With a token in it, it must still be an address that mail servers take.
+fn check_envelope(text: &str, fields: &Fields, reader: &mut Reader<'_>) {
+    const BOUNCES: &str = "write `bounces+{token}@example.org`";
+    let (span, length) = (fields.span("envelope_from"), Email::TOKEN_LENGTH);
+    if let Err(wrong) = values::address(&text.replace("{token}", "0")) {
+        reader.error(span, wrong.message, BOUNCES);
+    } else if values::address(&text.replace("{token}", &"0".repeat(length))).is_err() {
+        let room = LONGEST_LOCAL_PART - length;
+        let what = format!("a token has {length} characters, which leaves {room} for the rest before the `@`");
+        reader.error(span, what, BOUNCES);
+    }
 }
 
 fn transport(text: &str, fields: &Fields, base: &Path, reader: &mut Reader<'_>) -> Option<MailTransport> {

@@ -19,7 +19,7 @@ use crate::{
     },
     site::{
         markdown,
-        words::{Names, Words},
+        words::{Names, Words, incident::in_one_bracket},
     },
 };
 
@@ -32,16 +32,9 @@ const LISTED: usize = 12;
 /// How many a sentence names.
 const NAMED: usize = 3;
 
-/// Everything that a message is made of. The events are the frozen facts; nothing here depends on
-/// when the message is composed, so that composing it again gives the same bytes.
+/// What every message is made of, whatever it says: whose it is, in which words, and its ways out.
 #[derive(Clone, Copy, Debug)]
-pub struct Source<'a> {
-    /// What the message is.
-    pub news: News,
-    /// What it tells of, oldest first; the last one's view is the truth that it states.
-    pub events: &'a [&'a Event],
-    /// What the reader chose.
-    pub wants: &'a Wants,
+pub struct Frame<'a> {
     /// What there is to choose from.
     pub directory: &'a Directory,
     /// How services are called.
@@ -56,8 +49,24 @@ pub struct Source<'a> {
     pub site_url: &'a Url,
     /// The colour of links.
     pub accent: &'a str,
+    /// Opens what the reader chose.
+    pub manage_url: &'a str,
     /// Where one click ends it.
     pub leave_url: &'a str,
+}
+
+/// What news is made of. The events are the frozen facts; nothing here depends on when the message is
+/// composed, so that composing it again gives the same bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// What the message is.
+    pub news: News,
+    /// What it tells of, oldest first; the last one's view is the truth that it states.
+    pub events: &'a [&'a Event],
+    /// What the reader chose.
+    pub wants: &'a Wants,
+    /// All else.
+    pub frame: Frame<'a>,
 }
 
 /// What the templates see.
@@ -86,7 +95,7 @@ pub struct Letter {
     /// Where to choose anew, if they have chosen.
     manage: Option<Link>,
     /// The way out, if they are in.
-    leave: Option<Leave>,
+    leave: Option<Link>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -114,13 +123,6 @@ struct Said {
 struct Link {
     label: String,
     /// The label with the address, for plain text.
-    line: String,
-    url: Value,
-}
-
-#[derive(Clone, Debug, Serialize)]
-struct Leave {
-    label: String,
     line: String,
     url: Value,
 }
@@ -153,50 +155,78 @@ impl Letter {
     #[must_use]
     pub fn new(source: &Source<'_>) -> Option<Self> {
         let last = *source.events.last()?;
-        let recipient = Recipient { wants: source.wants, directory: source.directory };
-        let view = own_view(&last.view, recipient);
-        let writer = Writer { source, last, recipient, is_over: view.resolved_at.is_some(), view };
-        let words = source.words;
-        let subject = words.text("mail.subject", &[("site", source.site_title), ("subject", &writer.subject())]);
-        let mut facts = writer.facts();
+        let frame = &source.frame;
+        let writer = Writer::new(source, last);
+        let page = match source.news {
+            // Its own page says only that it is gone.
+            News::Withdrawn => frame.site_url.clone(),
+            _ => frame.site_url.join(&format!("incidents/{}/", last.incident)).ok()?,
+        };
+        Some(Self {
+            subject: frame.subject(&writer.subject()),
+            sentence: writer.sentence(),
+            state: writer.state(),
+            note: if source.news == News::Intermittent { frame.words.text("mail.quiet", &[]) } else { String::new() },
+            people: writer.people(),
+            page: Link { label: writer.page_label(), line: String::new(), url: address(page.as_str()) },
+            why: writer.why(),
+            manage: Some(frame.manage()),
+            leave: Some(frame.leave()),
+            ..Self::blank(frame, writer.tint(), writer.facts())
+        })
+    }
+
+    /// One that says nothing yet but its facts.
+    fn blank(frame: &Frame<'_>, tint: Tint, mut facts: Vec<Fact>) -> Self {
         let width = facts.iter().map(|fact| fact.padded.chars().count()).max().unwrap_or(0) + 2;
         for fact in &mut facts {
             fact.padded = format!("{:width$}", fact.padded);
         }
-        let page = match source.news {
-            // Its own page says only that it is gone.
-            News::Withdrawn => source.site_url.clone(),
-            _ => source.site_url.join(&format!("incidents/{}/", last.incident)).ok()?,
-        };
-        let (dir, start) = if words.direction() == "rtl" { ("rtl", "right") } else { ("ltr", "left") };
-        Some(Self {
-            lang: words.language().to_owned(),
+        let (dir, start) = if frame.words.direction() == "rtl" { ("rtl", "right") } else { ("ltr", "left") };
+        Self {
+            lang: frame.words.language().to_owned(),
             dir,
             start,
-            site: Site { title: source.site_title.to_owned(), url: address(source.site_url.as_str()) },
-            accent: source.accent.to_owned(),
-            accent_dark: lightened(source.accent),
-            tint: writer.tint(),
-            subject,
-            sentence: writer.sentence(),
-            state: writer.state(),
-            note: if source.news == News::Intermittent { words.text("mail.quiet", &[]) } else { String::new() },
+            site: Site { title: frame.site_title.to_owned(), url: address(frame.site_url.as_str()) },
+            accent: frame.accent.to_owned(),
+            accent_dark: lightened(frame.accent),
+            tint,
+            subject: String::new(),
+            sentence: String::new(),
+            state: String::new(),
+            note: String::new(),
             facts,
             indent: " ".repeat(width),
-            people: writer.people(),
-            page: Link { label: writer.page_label(), line: String::new(), url: address(page.as_str()) },
-            why: writer.why(),
+            people: Vec::new(),
+            page: Link { label: String::new(), line: String::new(), url: Value::UNDEFINED },
+            why: String::new(),
             manage: None,
-            leave: Some(leave(words, source.leave_url)),
-        })
+            leave: None,
+        }
     }
 }
 
-fn leave(words: &Words, url: &str) -> Leave {
-    Leave {
-        label: words.text("mail.leave", &[]),
-        line: words.text("mail.leave_line", &[("url", url)]),
-        url: address(url),
+impl Frame<'_> {
+    fn subject(&self, subject: &str) -> String {
+        self.words.text("mail.subject", &[("site", self.site_title), ("subject", subject)])
+    }
+
+    /// The way to what was chosen.
+    fn manage(&self) -> Link {
+        self.link("letter.manage", self.manage_url)
+    }
+
+    /// The way out.
+    fn leave(&self) -> Link {
+        self.link("mail.leave", self.leave_url)
+    }
+
+    fn link(&self, key: &str, url: &str) -> Link {
+        Link {
+            label: self.words.text(key, &[]),
+            line: self.words.text(&format!("{key}_line"), &[("url", url)]),
+            url: address(url),
+        }
     }
 }
 
@@ -221,13 +251,19 @@ struct Writer<'a> {
     is_over: bool,
 }
 
-impl Writer<'_> {
-    fn words(&self) -> &Words {
-        self.source.words
+impl<'a> Writer<'a> {
+    fn new(source: &'a Source<'a>, last: &'a Event) -> Self {
+        let recipient = Recipient { wants: source.wants, directory: source.frame.directory };
+        let view = own_view(&last.view, recipient);
+        Self { source, last, recipient, is_over: view.resolved_at.is_some(), view }
+    }
+
+    fn words(&self) -> &'a Words {
+        self.source.frame.words
     }
 
     fn title(&self) -> String {
-        self.words().incident_title(&self.view, self.source.names)
+        self.words().incident_title(&self.view, self.source.frame.names)
     }
 
     fn sentence_of(&self, text: &str) -> String {
@@ -260,7 +296,7 @@ impl Writer<'_> {
 
     /// The text at `key` about some services by name.
     fn about(&self, key: &str, services: &[&ServiceId], args: &[(&str, &str)]) -> String {
-        let names: Vec<&str> = services.iter().map(|service| self.source.names.get(service)).collect();
+        let names: Vec<&str> = services.iter().map(|service| self.source.frame.names.get(service)).collect();
         let listed = self.words().list(&names, NAMED);
         let mut all = vec![("names", listed.as_str())];
         all.extend_from_slice(args);
@@ -284,13 +320,19 @@ impl Writer<'_> {
         let words = self.words();
         let say = |kind, services: &[&ServiceId]| {
             let services: Vec<ServiceId> = services.iter().map(|&service| service.clone()).collect();
-            words.event_subject(kind, &self.view, &services, self.source.names)
+            words.event_subject(kind, &self.view, &services, self.source.frame.names)
         };
         match self.source.news {
             News::Opened => say(EventKind::Opened, &self.all()),
             News::Joined => say(EventKind::Joined, &self.concerned(EventKind::Joined)),
             News::Recovered => say(EventKind::Recovered, &self.concerned(EventKind::Recovered)),
-            News::Updated => say(EventKind::Updated, &self.all()),
+            News::Updated => {
+                let subject = say(EventKind::Updated, &self.all());
+                // What people write says how far they are.
+                let status = self.updates().last().map(|update| words.inside(words.incident_status(update.status)));
+                let Some(status) = status else { return subject };
+                in_one_bracket(&words.text("mail.updated_subject", &[("subject", &subject), ("status", &status)]))
+            }
             News::Resolved => {
                 // Down for as long as the services were, not with the good times between.
                 let mut view = self.view.clone();
@@ -298,7 +340,7 @@ impl Writer<'_> {
                 view.started_at =
                     view.resolved_at.and_then(|end| end.checked_sub(lasted).ok()).unwrap_or(view.started_at);
                 let all: Vec<ServiceId> = self.all().into_iter().cloned().collect();
-                words.event_subject(EventKind::Resolved, &view, &all, self.source.names)
+                words.event_subject(EventKind::Resolved, &view, &all, self.source.frame.names)
             }
             News::Reopened => say(EventKind::Reopened, &self.suffering()),
             News::Intermittent => say(EventKind::Intermittent, &self.all()),
@@ -310,8 +352,8 @@ impl Writer<'_> {
                     ServiceStatus::DegradedPerformance => "mail.passed_slow_subject",
                     _ => "mail.passed_other_subject",
                 };
-                let names = words.incident_names(&self.view, self.source.names);
-                words.text(key, &[("names", &names), ("duration", &self.lasted())])
+                let names = words.incident_names(&self.view, self.source.frame.names);
+                in_one_bracket(&words.text(key, &[("names", &names), ("duration", &self.lasted())]))
             }
         }
     }
@@ -332,7 +374,7 @@ impl Writer<'_> {
                     Some(what) => what,
                     None => return self.sentence_of(&title),
                 };
-                words.fact(&Seen { at: self.last.at, what }, self.source.names)
+                words.fact(&Seen { at: self.last.at, what }, self.source.frame.names)
             }
             News::Opened | News::Updated => self.sentence_of(&title),
             News::Joined => self.about("mail.joined", &self.concerned(EventKind::Joined), &[]),
@@ -404,6 +446,7 @@ impl Writer<'_> {
             facts.push(Fact { label, padded, lines });
         };
         if self.source.news == News::Withdrawn {
+            say("began", vec![self.moment(self.view.started_at)]);
             return facts;
         }
         match self.view.affected.as_slice() {
@@ -419,23 +462,29 @@ impl Writer<'_> {
             }
         }
         if let Some(root) = self.last.view.root.as_ref().filter(|root| !self.recipient.follows(root) && !self.is_over) {
-            say("needs", vec![self.source.names.get(root).to_owned()]);
+            say("needs", vec![self.source.frame.names.get(root).to_owned()]);
         }
         if let Some(ended_at) = self.view.resolved_at {
             say("from", vec![self.moment(self.view.started_at)]);
             say("until", vec![self.moment(ended_at)]);
             say("lasted", vec![self.lasted()]);
         } else {
-            // When it failed again, that is what matters.
+            // When it failed again, that is what matters most.
             let again = self.view.affected.iter().filter(|part| part.recovered_at.is_none());
             let again = again.map(|part| part.started_at).min().filter(|_| self.source.news == News::Reopened);
             say("since", vec![self.moment(again.unwrap_or(self.view.started_at))]);
+            if again.is_some_and(|at| at != self.view.started_at) {
+                say("began", vec![self.moment(self.view.started_at)]);
+            }
         }
         if !self.is_over {
             say("state", vec![words.incident_status(self.view.status).to_owned()]);
             let promised = self.updates().last().and_then(|update| update.next_update_at);
-            if let Some(at) = promised {
-                say("next_update", vec![words.text("mail.by", &[("moment", &self.moment(at))])]);
+            match promised {
+                Some(at) => say("next_update", vec![words.text("mail.by", &[("moment", &self.moment(at))])]),
+                // Of what comes and goes nothing follows but what people write.
+                None if self.source.news == News::Intermittent => {}
+                None => say("next_update", vec![words.text("mail.by_itself", &[])]),
             }
         }
         facts
@@ -455,24 +504,31 @@ impl Writer<'_> {
     }
 
     fn line_of(&self, part: &Affected) -> String {
-        let name = ("name", self.source.names.get(&part.service));
-        match part.recovered_at {
-            Some(at) => {
-                let duration = self.words().duration(part.downtime_ms(at));
-                self.words().text("mail.part_back", &[name, ("duration", &duration)])
-            }
-            None => self.words().text("mail.part", &[name, ("status", &self.status_of(part))]),
+        let (words, name) = (self.words(), ("name", self.source.frame.names.get(&part.service)));
+        if let Some(at) = part.recovered_at {
+            let duration = words.duration(part.downtime_ms(at));
+            return words.text("mail.part_back", &[name, ("moment", &self.near(at)), ("duration", &duration)]);
         }
+        let status = self.status_of(part);
+        if part.started_at == self.view.started_at {
+            return words.text("mail.part", &[name, ("status", &status)]);
+        }
+        words.text("mail.part_since", &[name, ("status", &status), ("moment", &self.near(part.started_at))])
+    }
+
+    /// A moment in the reader's zone, without its day if that is the day on which it all began.
+    fn near(&self, at: Timestamp) -> String {
+        self.words().moment_near(at, self.view.started_at, self.source.frame.zone)
     }
 
     /// A moment in the reader's zone, and in UTC unless that is the same.
     fn moment(&self, at: Timestamp) -> String {
         let words = self.words();
-        let local = words.moment(at, self.source.zone);
-        if self.source.zone.to_offset(at).is_zero() {
+        let local = words.moment(at, self.source.frame.zone);
+        if self.source.frame.zone.to_offset(at).is_zero() {
             return local;
         }
-        let is_same_day = at.to_zoned(self.source.zone.clone()).date() == at.to_zoned(TimeZone::UTC).date();
+        let is_same_day = at.to_zoned(self.source.frame.zone.clone()).date() == at.to_zoned(TimeZone::UTC).date();
         let utc = if is_same_day { words.time(at, &TimeZone::UTC) } else { words.moment(at, &TimeZone::UTC) };
         words.text("mail.both_zones", &[("local", &local), ("utc", &utc)])
     }
@@ -510,9 +566,9 @@ impl Writer<'_> {
 
     fn why(&self) -> String {
         let wants = self.source.wants;
-        let site = ("site", self.source.site_title);
-        let names: Vec<&str> = wants.services.iter().map(|service| self.source.names.get(service)).collect();
-        let groups = wants.groups.iter().map(|group| self.source.directory.group_name(group));
+        let site = ("site", self.source.frame.site_title);
+        let names: Vec<&str> = wants.services.iter().map(|service| self.source.frame.names.get(service)).collect();
+        let groups = wants.groups.iter().map(|group| self.source.frame.directory.group_name(group));
         let all: Vec<&str> = names.into_iter().chain(groups).collect();
         if all.is_empty() {
             return self.words().text("mail.why_all", &[site]);

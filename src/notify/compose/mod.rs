@@ -20,7 +20,7 @@ use url::{Host, Url};
 
 use self::{
     dkim::Signer,
-    letter::{Letter, Slip, Source},
+    letter::{Frame, Letter, Slip, Source},
     stencil::{Known, Marks, Stencil, Stencils},
     templates::{Rendered, Templates},
 };
@@ -83,17 +83,25 @@ pub struct Draft<'a> {
     pub subscriber: &'a Subscriber,
     /// What it tells of, oldest first.
     pub events: &'a [&'a Event],
-    /// Leaves without logging in.
-    pub unsubscribe_token: &'a str,
+    /// What its links open.
+    pub tokens: &'a Tokens,
 }
 
-/// What links in a letter open.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What links in a message open, and what its envelope says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tokens {
     /// The way out.
     pub unsubscribe: String,
     /// What was chosen.
     pub manage: String,
+    /// Which message comes back.
+    pub envelope: String,
+}
+
+/// Where a message leads its reader for their own ends.
+struct Links {
+    leave: Url,
+    manage: Url,
 }
 
 /// How long a link to one's choice is good: a mail may be read late, and passed on.
@@ -172,7 +180,8 @@ impl Composer {
         let marks = Marks {
             delivery: draft.delivery,
             thread: thread_id(&last.incident, &subscriber.id),
-            token: draft.unsubscribe_token.to_owned(),
+            token: draft.tokens.unsubscribe.clone(),
+            manage: draft.tokens.manage.clone(),
             to: subscriber.address.as_str().to_owned(),
         };
         let known = self.stencils.known(draft);
@@ -187,7 +196,7 @@ impl Composer {
         Ok(Outgoing {
             delivery: draft.delivery,
             subscriber: Some(subscriber.id),
-            from: self.sender_for(draft.delivery),
+            from: self.sender_for(&draft.tokens.envelope),
             to: subscriber.address.clone(),
             at: last.recorded_at,
             bytes: self.signed(bytes, last.recorded_at).into(),
@@ -216,33 +225,43 @@ impl Composer {
     /// # Errors
     /// As [`Composer::compose`].
     pub fn render(&self, draft: &Draft<'_>) -> Result<Rendered, ComposeError> {
-        self.render_with(draft, &self.leave_url(draft.unsubscribe_token)?)
+        self.render_with(draft, &self.links(&draft.tokens.unsubscribe, &draft.tokens.manage)?)
     }
 
-    fn leave_url(&self, token: &str) -> Result<Url, ComposeError> {
-        let path = format!("unsubscribe/{token}");
-        self.server_url.join(&path).map_err(|error| ComposeError::Mail(error.to_string()))
+    fn link(&self, path: &str, token: &str) -> Result<Url, ComposeError> {
+        self.server_url.join(&format!("{path}/{token}")).map_err(|error| ComposeError::Mail(error.to_string()))
+    }
+
+    fn links(&self, unsubscribe: &str, manage: &str) -> Result<Links, ComposeError> {
+        Ok(Links { leave: self.link("unsubscribe", unsubscribe)?, manage: self.link("manage", manage)? })
+    }
+
+    fn frame<'a>(&'a self, words: &'a Words, zone: Option<&'a TimeZone>, links: &'a Links) -> Frame<'a> {
+        Frame {
+            directory: &self.directory,
+            names: &self.names,
+            words,
+            zone: zone.unwrap_or(&self.zone),
+            site_title: &self.site_title,
+            site_url: &self.site_url,
+            accent: &self.accent,
+            manage_url: links.manage.as_str(),
+            leave_url: links.leave.as_str(),
+        }
     }
 
     fn words_for(&self, subscriber: &Subscriber) -> &Words {
         subscriber.language.as_deref().map_or(&self.site_words, |language| self.words(language))
     }
 
-    fn render_with(&self, draft: &Draft<'_>, leave_url: &Url) -> Result<Rendered, ComposeError> {
+    fn render_with(&self, draft: &Draft<'_>, links: &Links) -> Result<Rendered, ComposeError> {
         let subscriber = draft.subscriber;
         let zone = subscriber.timezone.as_deref().and_then(|name| TimeZone::get(name).ok());
         let letter = Letter::new(&Source {
             news: draft.news,
             events: draft.events,
             wants: &subscriber.wants,
-            directory: &self.directory,
-            names: &self.names,
-            words: self.words_for(subscriber),
-            zone: zone.as_ref().unwrap_or(&self.zone),
-            site_title: &self.site_title,
-            site_url: &self.site_url,
-            accent: &self.accent,
-            leave_url: leave_url.as_str(),
+            frame: self.frame(self.words_for(subscriber), zone.as_ref(), links),
         })
         .ok_or_else(nothing)?;
         Ok(self.templates.render(draft.news.as_str(), &letter)?)
@@ -251,20 +270,16 @@ impl Composer {
     /// One message, unsigned, for whoever the marks name.
     fn write(&self, draft: &Draft<'_>, marks: &Marks) -> Result<Vec<u8>, ComposeError> {
         let words = self.words_for(draft.subscriber);
-        let leave_url = self.leave_url(&marks.token)?;
+        let links = self.links(&marks.token, &marks.manage)?;
         let last = *draft.events.last().ok_or_else(nothing)?;
-        let rendered = self.render_with(draft, &leave_url)?;
+        let rendered = self.render_with(draft, &links)?;
 
         let thread = &marks.thread;
         let mut headers = vec![
             ("In-Reply-To", format!("<{thread}@{}>", self.host)),
             ("References", format!("<{thread}@{}>", self.host)),
-            ("List-Id", format!("<updates.{}>", self.host)),
-            ("List-Unsubscribe", format!("<{leave_url}>")),
         ];
-        if is_one_click(&leave_url) {
-            headers.push(("List-Unsubscribe-Post", "List-Unsubscribe=One-Click".to_owned()));
-        }
+        headers.extend(self.list_headers(&links.leave));
         headers.push(("Content-Language", words.language().to_owned()));
         // The Date is when it was recorded, so that a thread reads in order whatever was backdated.
         self.bytes(marks.delivery, &marks.to, last.recorded_at, &rendered, &headers)
@@ -290,48 +305,43 @@ impl Composer {
         let choice = &letter.choice;
         let words = choice.language.as_deref().map_or(&self.site_words, |language| self.words(language));
         let zone = choice.timezone.as_deref().and_then(|name| TimeZone::get(name).ok());
-        let link = |path: &str, token: &str| {
-            self.server_url.join(&format!("{path}/{token}")).map_err(|error| ComposeError::Mail(error.to_string()))
-        };
-        let leave_url = link("unsubscribe", &tokens.unsubscribe)?;
-        let (confirm_url, manage_url) = (link("confirm", &letter.token)?, link("manage", &tokens.manage)?);
+        let links = self.links(&tokens.unsubscribe, &tokens.manage)?;
+        let confirm_url = self.link("confirm", &letter.token)?;
         let rendered = self.templates.render(
             letter.kind.as_str(),
             &Letter::slip(&Slip {
                 kind: letter.kind,
                 choice,
                 events: &letter.events,
-                directory: &self.directory,
-                names: &self.names,
-                words,
-                zone: zone.as_ref().unwrap_or(&self.zone),
-                site_title: &self.site_title,
-                site_url: &self.site_url,
-                accent: &self.accent,
                 confirm_url: confirm_url.as_str(),
-                manage_url: manage_url.as_str(),
-                leave_url: leave_url.as_str(),
                 good_until: if letter.kind == LetterKind::Confirm { letter.good_until } else { manage_until },
+                frame: self.frame(words, zone.as_ref(), &links),
             }),
         )?;
         let mut headers = vec![("Content-Language", words.language().to_owned())];
         // Who has not confirmed is on no list yet.
         if letter.kind != LetterKind::Confirm {
-            headers.push(("List-Id", format!("<updates.{}>", self.host)));
-            headers.push(("List-Unsubscribe", format!("<{leave_url}>")));
-            if is_one_click(&leave_url) {
-                headers.push(("List-Unsubscribe-Post", "List-Unsubscribe=One-Click".to_owned()));
-            }
+            headers.extend(self.list_headers(&links.leave));
         }
         let bytes = self.bytes(letter.id, subscriber.address.as_str(), letter.at, &rendered, &headers)?;
         Ok(Outgoing {
             delivery: letter.id,
             subscriber: Some(subscriber.id),
-            from: self.sender_for(letter.id),
+            from: self.sender_for(&tokens.envelope),
             to: subscriber.address.clone(),
             at: letter.at,
             bytes: self.signed(bytes, letter.at).into(),
         })
+    }
+
+    /// What names the list and its way out: RFC 2919, 2369, 8058.
+    fn list_headers(&self, leave_url: &Url) -> Vec<(&'static str, String)> {
+        let mut headers =
+            vec![("List-Id", format!("<updates.{}>", self.host)), ("List-Unsubscribe", format!("<{leave_url}>"))];
+        if is_one_click(leave_url) {
+            headers.push(("List-Unsubscribe-Post", "List-Unsubscribe=One-Click".to_owned()));
+        }
+        headers
     }
 
     /// Composes a plain message to an operator about the monitor itself.
@@ -360,10 +370,9 @@ impl Composer {
         self.words.get(&tag).or_else(|| self.words.get(bare)).unwrap_or(&self.site_words)
     }
 
-    /// The envelope's sender, to which a bounce goes: it names the delivery if the config says so.
-    fn sender_for(&self, delivery: DeliveryId) -> Address {
-        let token = simple(delivery);
-        Some(self.envelope_from.replace("{token}", &token))
+    /// The envelope's sender, to which a bounce goes: it names the message if the config says so.
+    fn sender_for(&self, token: &str) -> Address {
+        Some(self.envelope_from.replace("{token}", token))
             .filter(|from| !from.is_empty())
             .and_then(|from| Address::parse(&from).ok())
             .unwrap_or_else(|| self.sender.clone())
@@ -447,7 +456,7 @@ fn mail_address(address: &str) -> Result<lettre::Address, ComposeError> {
     address.parse().map_err(|error: lettre::address::AddressError| ComposeError::Mail(error.to_string()))
 }
 
-/// The id without hyphens: for a boundary or an address.
+/// The id without hyphens: for a boundary.
 fn simple(id: DeliveryId) -> String {
     id.to_string().replace('-', "")
 }

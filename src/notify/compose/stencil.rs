@@ -28,6 +28,8 @@ pub struct Marks {
     pub thread: String,
     /// Leaves without logging in.
     pub token: String,
+    /// Opens what was chosen.
+    pub manage: String,
     /// To whom.
     pub to: String,
 }
@@ -38,11 +40,12 @@ enum Blank {
     Compact,
     Thread,
     Token,
+    Manage,
     To,
 }
 
 impl Blank {
-    const ALL: [Self; 5] = [Self::Delivery, Self::Compact, Self::Thread, Self::Token, Self::To];
+    const ALL: [Self; 6] = [Self::Delivery, Self::Compact, Self::Thread, Self::Token, Self::Manage, Self::To];
 
     fn of(self, marks: &Marks) -> String {
         match self {
@@ -50,6 +53,7 @@ impl Blank {
             Self::Compact => super::simple(marks.delivery),
             Self::Thread => marks.thread.clone(),
             Self::Token => marks.token.clone(),
+            Self::Manage => marks.manage.clone(),
             Self::To => marks.to.clone(),
         }
     }
@@ -78,6 +82,7 @@ impl Stencil {
             delivery: DeliveryId::from_bytes(delivery),
             thread: "thread.9e41c07bd85f23a6e7120b94fc6ad835".to_owned(),
             token: "Qv7zKx_3Jd9wYh-2Lp5RtBn8Gs4Xm1Fc6Ze0Uk-TaHi".to_owned(),
+            manage: "Wr5tHb-8Nq2yDk_6Fs9VxLm3Pz7Gc1Ja4Ue0Ti-KoXe5uSw2".to_owned(),
             to: "blank.w5qz8kx2vj7h@blank-9tq4mz.example".to_owned(),
         }
     }
@@ -112,7 +117,9 @@ impl Stencil {
     pub fn fill(&self, marks: &Marks) -> Option<Vec<u8>> {
         let model = Self::marks();
         let is_plain = |token: &str| token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
-        if marks.token.len() != model.token.len() || !is_plain(&marks.token) || marks.to.len() > LONGEST_ADDRESS {
+        let tokens = [(&marks.token, &model.token), (&marks.manage, &model.manage)];
+        let are_like = tokens.iter().all(|(token, model)| token.len() == model.len() && is_plain(token));
+        if !are_like || marks.to.len() > LONGEST_ADDRESS {
             return None;
         }
         let filled = Blank::ALL.map(|blank| (blank, blank.of(marks)));
@@ -234,6 +241,7 @@ mod tests {
             delivery: DeliveryId::from_bytes([7; 16]),
             thread: format!("thread.{}", "3".repeat(32)),
             token: "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG".to_owned(),
+            manage: "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789abcdefghijkl".to_owned(),
             to: "ann@example.net".to_owned(),
         }
     }
@@ -258,6 +266,7 @@ mod tests {
         for bad in [
             Marks { token: "short".to_owned(), ..real() },
             Marks { token: "=".repeat(43), ..real() },
+            Marks { manage: "short".to_owned(), ..real() },
             Marks { to: long, ..real() },
         ] {
             assert!(stencil.fill(&bad).is_none(), "{bad:?}");

@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     config::Config,
     notify::{
-        ledger::Decide,
+        ledger::{Decide, Tokens},
         story::{Story, at, subscriber},
     },
 };
@@ -53,8 +53,8 @@ impl Ledger for Failing {
         Ok(())
     }
 
-    fn unsubscribe_token(&self, _: &SubscriberId) -> String {
-        "token".to_owned()
+    fn tokens(&self, _: &SubscriberId, _: Timestamp, _: Sent, _: Timestamp) -> Tokens {
+        Tokens { unsubscribe: "token".to_owned(), ..Tokens::default() }
     }
 
     fn next_due(&mut self) -> Result<Option<Timestamp>, LedgerError> {

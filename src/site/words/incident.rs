@@ -124,6 +124,10 @@ impl Words {
     /// it (for a subscriber of some services: with only those among the affected).
     #[must_use]
     pub fn event_subject(&self, kind: EventKind, view: &IncidentView, services: &[ServiceId], names: &Names) -> String {
+        in_one_bracket(&self.subject_of(kind, view, services, names))
+    }
+
+    fn subject_of(&self, kind: EventKind, view: &IncidentView, services: &[ServiceId], names: &Names) -> String {
         let whole = self.incident_names(view, names);
         let named: Vec<&str> = services.iter().map(|service| names.get(service)).collect();
         let some = if named.is_empty() { whole.clone() } else { self.list(&named, NAMED + 1) };
@@ -239,6 +243,12 @@ fn others<'a>(affected: &'a [Affected], root: &ServiceId, names: &'a Names) -> V
     affected.iter().filter(|part| part.service != *root).map(|part| names.get(&part.service)).collect()
 }
 
+/// A line without two brackets in a row: what names have in theirs, and what we say after it.
+#[must_use]
+pub fn in_one_bracket(line: &str) -> String {
+    line.replace(") (", "; ")
+}
+
 fn length(from: Timestamp, to: Timestamp) -> u64 {
     u64::try_from(to.as_millisecond() - from.as_millisecond()).unwrap_or(0)
 }
@@ -330,6 +340,21 @@ mod tests {
         assert_eq!(subject(EventKind::Joined, &cascade), "Also affected: API");
         cascade.resolved_at = Some(at(12));
         assert_eq!(subject(EventKind::Resolved, &cascade), "Resolved: VM host 1, API and 1 more (was down 12 min)");
+    }
+
+    #[test]
+    fn no_subject_has_two_brackets_in_a_row() {
+        let words = Words::load("en", None).unwrap();
+        let mut view = view(Some("vm"), &[("vm", Down), ("api", Down)]);
+        let names: Names = [("vm", "VM host (EU)"), ("api", "API")]
+            .map(|(id, name)| (self::id(id), name.to_owned()))
+            .into_iter()
+            .collect();
+        let subject = |kind, view: &IncidentView| words.event_subject(kind, view, &[id("api")], &names);
+        assert_eq!(subject(EventKind::Opened, &view), "Outage: VM host (EU; API)");
+        view.resolved_at = Some(at(12));
+        view.title = Some("Login fails (EU)".into());
+        assert_eq!(subject(EventKind::Resolved, &view), "Resolved: Login fails (EU; was down 12 min)");
     }
 
     #[test]

@@ -170,7 +170,8 @@ CREATE TABLE departed (
 
 -- One event for one recipient. `recipient` says what `subscriber` names. `folded_into` is the delivery
 -- in whose message it was told; of one that is not told, that in whose message it left, if nobody
--- knows what became of that.
+-- knows what became of that. `returned` says of what was sent and then came back how the server that
+-- refused it is to be understood; `done_at` stays when it had left.
 CREATE TABLE delivery (
     no             INTEGER PRIMARY KEY,
     id             BLOB NOT NULL UNIQUE,
@@ -187,12 +188,14 @@ CREATE TABLE delivery (
     done_at        INTEGER,
     reply          TEXT,
     folded_into    BLOB,
+    returned       TEXT,
     UNIQUE (event, subscriber)
 ) STRICT;
 CREATE INDEX delivery_open ON delivery (state, not_before, event_seq) WHERE done_at IS NULL;
 CREATE INDEX delivery_again ON delivery (not_before) WHERE done_at IS NULL AND attempts > 0;
 CREATE INDEX delivery_lane ON delivery (subscriber, incident, event_seq);
 CREATE INDEX delivery_done ON delivery (done_at) WHERE done_at IS NOT NULL;
+CREATE INDEX delivery_returned ON delivery (event) WHERE returned IS NOT NULL;
 CREATE INDEX delivery_folded ON delivery (folded_into) WHERE folded_into IS NOT NULL AND done_at IS NULL;
 
 -- Events that not everyone has a delivery of yet who is to be told: whoever follows `services` or
@@ -260,3 +263,11 @@ CREATE TABLE confirmation (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX confirmation_subscriber ON confirmation (subscriber);
 CREATE INDEX confirmation_expires ON confirmation (expires_at);
+
+-- What a command has for the operator: the daemon takes it from here and tells it.
+CREATE TABLE notice (
+    key     TEXT PRIMARY KEY,
+    at      INTEGER NOT NULL,
+    subject TEXT NOT NULL,
+    text    TEXT NOT NULL
+) STRICT, WITHOUT ROWID;

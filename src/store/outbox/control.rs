@@ -126,7 +126,7 @@ impl Store {
         let failed = format!("FROM delivery AS failed WHERE state = 'failed' AND done_at >= ?2 AND {condition}");
         let again = format!(
             "UPDATE delivery SET state = 'queued', not_before = ?4, done_at = NULL, attempts = 0, epoch = NULL,
-                 folded_into = NULL
+                 folded_into = NULL, returned = NULL
              WHERE no IN (
                  SELECT no {failed}
                      AND EXISTS (SELECT 1 FROM subscriber WHERE id = failed.subscriber AND state = 'confirmed')

@@ -11,6 +11,7 @@ mod look;
 mod overview;
 mod pause;
 mod queue;
+mod returned;
 
 use std::sync::Arc;
 
@@ -25,6 +26,7 @@ pub use self::{
     fan_out::Sliced,
     look::{Delivery, DeliveryState},
     overview::{Held, Queued, QueuedLetters, Refused},
+    returned::{Blame, Noted},
 };
 pub(super) use self::{
     fan_out::{Budget, choose_anew, promise},

@@ -3,9 +3,11 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+use minijinja::Value;
+
 use super::{
-    Directory, Event, Fact, LISTED, Letter, Link, News, OK, PLANNED, Said, ServiceId, Site, Source, Words, Writer,
-    address, leave, lightened, own_view,
+    Event, Fact, Frame, LISTED, Letter, Link, News, OK, PLANNED, Said, ServiceId, Source, Tint, Words, Writer, address,
 };
 use crate::{
     domain::{
@@ -13,12 +15,8 @@ use crate::{
         asking::LetterKind,
         subscriber::{Choice, Wants},
     },
-    notify::recipient::Recipient,
-    site::{templates::escape, words::Names},
+    site::templates::escape,
 };
-use jiff::{Timestamp, tz::TimeZone};
-use minijinja::Value;
-use url::Url;
 
 /// What such a letter is made of.
 #[derive(Clone, Copy, Debug)]
@@ -29,43 +27,28 @@ pub struct Slip<'a> {
     pub choice: &'a Choice,
     /// What goes on that is theirs: each the newest event of an incident.
     pub events: &'a [Arc<Event>],
-    /// What there is to choose from.
-    pub directory: &'a Directory,
-    /// How services are called.
-    pub names: &'a Names,
-    /// The reader's language.
-    pub words: &'a Words,
-    /// The reader's zone.
-    pub zone: &'a TimeZone,
-    /// Whose status this is.
-    pub site_title: &'a str,
-    /// Where the site is.
-    pub site_url: &'a Url,
-    /// The colour of links.
-    pub accent: &'a str,
     /// Opens the page that confirms.
     pub confirm_url: &'a str,
-    /// Opens the page for choosing.
-    pub manage_url: &'a str,
-    /// Where one click ends it.
-    pub leave_url: &'a str,
     /// Until when its link is good.
     pub good_until: Timestamp,
+    /// All else.
+    pub frame: Frame<'a>,
 }
 
 impl Letter {
     /// What is said.
     #[must_use]
     pub fn slip(slip: &Slip<'_>) -> Self {
-        let words = slip.words;
-        let site = ("site", slip.site_title);
+        let frame = &slip.frame;
+        let words = frame.words;
+        let site = ("site", frame.site_title);
         let kind = slip.kind.as_str();
         let say = |key: &str, args: &[(&str, &str)]| {
             let mut all = vec![site];
             all.extend_from_slice(args);
             words.text(&format!("letter.{kind}_{key}"), &all)
         };
-        let until = words.moment(slip.good_until, slip.zone);
+        let until = words.moment(slip.good_until, frame.zone);
         let going_on: Vec<Open> = slip.events.iter().filter_map(|event| Open::new(slip, event)).collect();
         let subject = match going_on.as_slice() {
             [] => say("subject", &[]),
@@ -76,43 +59,24 @@ impl Letter {
             (LetterKind::Welcome, false) => words.text("letter.welcome_now", &[]),
             _ => say("note", &[("until", &until)]),
         };
-        let mut facts = facts(slip);
-        let width = facts.iter().map(|fact| fact.padded.chars().count()).max().unwrap_or(0) + 2;
-        for fact in &mut facts {
-            fact.padded = format!("{:width$}", fact.padded);
-        }
-        let (dir, start) = if words.direction() == "rtl" { ("rtl", "right") } else { ("ltr", "left") };
         let page = match slip.kind {
             LetterKind::Confirm => slip.confirm_url,
-            LetterKind::Settings => slip.manage_url,
-            LetterKind::Welcome => slip.site_url.as_str(),
+            LetterKind::Settings => frame.manage_url,
+            LetterKind::Welcome => frame.site_url.as_str(),
         };
-        let manage = || {
-            let label = words.text("letter.manage", &[]);
-            let line = words.text("letter.manage_line", &[("url", slip.manage_url)]);
-            Link { label, line, url: address(slip.manage_url) }
-        };
+        let calm = if slip.kind == LetterKind::Welcome { OK } else { PLANNED };
+        let tint = going_on.first().map_or(calm, |open| open.tint);
         Self {
-            lang: words.language().to_owned(),
-            dir,
-            start,
-            site: Site { title: slip.site_title.to_owned(), url: address(slip.site_url.as_str()) },
-            accent: slip.accent.to_owned(),
-            accent_dark: lightened(slip.accent),
-            tint: going_on
-                .first()
-                .map_or(if slip.kind == LetterKind::Welcome { OK } else { PLANNED }, |open| open.tint),
-            subject: words.text("mail.subject", &[site, ("subject", &subject)]),
+            subject: frame.subject(&subject),
             sentence: say("sentence", &[]),
             state: say("state", &[]),
             note,
-            facts,
-            indent: " ".repeat(width),
             people: going_on.into_iter().map(|open| open.said).collect(),
             page: Link { label: say("page", &[]), line: String::new(), url: address(page) },
             why: say("why", &[]),
-            manage: (slip.kind == LetterKind::Welcome).then(manage),
-            leave: (slip.kind != LetterKind::Confirm).then(|| leave(words, slip.leave_url)),
+            manage: (slip.kind == LetterKind::Welcome).then(|| frame.manage()),
+            leave: (slip.kind != LetterKind::Confirm).then(|| frame.leave()),
+            ..Self::blank(frame, tint, facts(slip))
         }
     }
 }
@@ -120,7 +84,7 @@ impl Letter {
 /// One incident of theirs that goes on.
 struct Open {
     title: String,
-    tint: super::Tint,
+    tint: Tint,
     said: Said,
 }
 
@@ -128,24 +92,10 @@ impl Open {
     /// The same as the mail that told others of it: its sentence, facts, newest words, and page.
     fn new(slip: &Slip<'_>, event: &Event) -> Option<Self> {
         let events = [event];
-        let source = Source {
-            news: News::Opened,
-            events: &events,
-            wants: &slip.choice.wants,
-            directory: slip.directory,
-            names: slip.names,
-            words: slip.words,
-            zone: slip.zone,
-            site_title: slip.site_title,
-            site_url: slip.site_url,
-            accent: slip.accent,
-            leave_url: slip.leave_url,
-        };
-        let recipient = Recipient { wants: &slip.choice.wants, directory: slip.directory };
-        let view = own_view(&event.view, recipient);
-        let writer = Writer { source: &source, last: event, recipient, is_over: view.resolved_at.is_some(), view };
+        let source = Source { news: News::Opened, events: &events, wants: &slip.choice.wants, frame: slip.frame };
+        let writer = Writer::new(&source, event);
         let title = writer.title();
-        let page = slip.site_url.join(&format!("incidents/{}/", event.incident)).ok()?;
+        let page = slip.frame.site_url.join(&format!("incidents/{}/", event.incident)).ok()?;
         let (mut text, mut html) = (Vec::new(), Vec::new());
         for fact in writer.facts() {
             let line = format!("{} {}", fact.padded, fact.lines.join("; "));
@@ -167,7 +117,7 @@ impl Open {
 
 /// What was chosen, in short lines.
 fn facts(slip: &Slip<'_>) -> Vec<Fact> {
-    let (words, choice) = (slip.words, slip.choice);
+    let (words, choice) = (slip.frame.words, slip.choice);
     let mut facts = Vec::new();
     let mut say = |key: &str, lines: Vec<String>| {
         let label = words.text(&format!("letter.{key}"), &[]);
@@ -186,12 +136,12 @@ fn facts(slip: &Slip<'_>) -> Vec<Fact> {
 }
 
 fn services(slip: &Slip<'_>, wants: &Wants) -> Vec<String> {
-    let words = slip.words;
+    let words = slip.frame.words;
     if wants.services.is_empty() && wants.groups.is_empty() {
         return vec![words.text("letter.everything", &[])];
     }
-    let group = |group: &GroupId| words.text("letter.group", &[("name", slip.directory.group_name(group))]);
-    let service = |service: &ServiceId| slip.names.get(service).to_owned();
+    let group = |group: &GroupId| words.text("letter.group", &[("name", slip.frame.directory.group_name(group))]);
+    let service = |service: &ServiceId| slip.frame.names.get(service).to_owned();
     let all: Vec<String> = wants.groups.iter().map(group).chain(wants.services.iter().map(service)).collect();
     let mut lines: Vec<String> = all.iter().take(LISTED).cloned().collect();
     let rest = all.len().saturating_sub(LISTED);
