@@ -3,6 +3,7 @@
 use super::{Global, Outcome, load, output};
 use crate::{
     clock::{Clock, SystemClock},
+    daemon::past,
     site::{self, Options, Publisher},
     store::Store,
     web,
@@ -15,7 +16,9 @@ pub fn build(global: &Global) -> Outcome {
     let mut store = Store::open(&config.store, now)?;
     store.check_sound()?;
     store.set_services(&config.rules)?;
-    store.mint(site::AUTHORITY, &site::authority(&config, now))?;
+    let authority = store.mint(site::AUTHORITY, &site::authority(&config, now))?;
+    // The site is about to lose what only it knows.
+    past::heed(&config, &mut store, &authority, now)?;
     let reader = Store::reader(&config.store)?;
     let options = Options { subscribe_form: web::takes_subscribers(&config) };
     let published = Publisher::with_options(&config, options)?.publish(&reader, now)?;

@@ -48,6 +48,7 @@ pub mod engine;
 pub mod health;
 pub mod judging;
 pub mod noting;
+pub mod past;
 pub mod publishing;
 pub mod reloading;
 pub mod serving;
@@ -167,7 +168,8 @@ pub fn open_seeded(config: &Config, now: Timestamp, seed: u64) -> Result<Opened,
         // It is in nobody's way.
         tracing::debug!("what a killed process left among the notes stays there: {error}");
     }
-    store.mint(site::AUTHORITY, &site::authority(config, now))?;
+    let authority = store.mint(site::AUTHORITY, &site::authority(config, now))?;
+    past::heed(config, &mut store, &authority, now)?;
     Ok(Opened { lock, store, world, remembered })
 }
 

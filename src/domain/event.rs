@@ -3,7 +3,7 @@
 //! An event is written in the transaction of the change that it tells of. Until `seals_at` others
 //! may join it; then it is frozen, and everything told of it derives from what it holds.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -141,6 +141,30 @@ impl EventKind {
             Self::Postmortem => "postmortem",
             Self::Withdrawn => "withdrawn",
         }
+    }
+}
+
+/// A word that is no kind of event.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no kind of event")]
+pub struct UnknownKind(pub String);
+
+impl FromStr for EventKind {
+    type Err = UnknownKind;
+
+    fn from_str(word: &str) -> Result<Self, UnknownKind> {
+        Ok(match word {
+            "opened" => Self::Opened,
+            "joined" => Self::Joined,
+            "recovered" => Self::Recovered,
+            "updated" => Self::Updated,
+            "resolved" => Self::Resolved,
+            "reopened" => Self::Reopened,
+            "intermittent" => Self::Intermittent,
+            "postmortem" => Self::Postmortem,
+            "withdrawn" => Self::Withdrawn,
+            _ => return Err(UnknownKind(word.to_owned())),
+        })
     }
 }
 

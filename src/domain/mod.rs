@@ -13,6 +13,7 @@ pub mod incident;
 pub mod maintenance;
 pub mod note;
 pub mod outcome;
+pub mod past;
 pub mod pause;
 pub mod service;
 pub mod span;

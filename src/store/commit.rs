@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 
 use super::{
-    Sample, Store, StoreError, bump_revision, outbox, results,
+    Sample, Store, StoreError, bump_revision, outbox, past, results,
     row::{At, int, json},
     spans,
 };
@@ -114,12 +114,15 @@ fn write_step(tx: &Connection, step: &Step, budget: &mut outbox::Budget) -> rusq
         }
     }
     for event in &step.events {
+        let heeded = past::heeded(tx, event)?;
+        let event = heeded.as_ref().unwrap_or(event);
         if insert_event(tx, event, revision)? && event.notify {
             outbox::promise(tx, event, budget)?;
         }
     }
     for event in &step.amended {
-        amend_event(tx, event, revision, budget)?;
+        let heeded = past::heeded_again(tx, event)?;
+        amend_event(tx, heeded.as_ref().unwrap_or(event), revision, budget)?;
     }
     Ok(())
 }

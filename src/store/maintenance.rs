@@ -177,17 +177,25 @@ pub fn restore(
 
 /// Drops what waits in a backup: it was told since, or is long past.
 fn quieten(draft: &Path, now: Timestamp) -> rusqlite::Result<u64> {
-    let db = Connection::open_with_flags(draft, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    let dropped = db.execute(
+    let mut db = Connection::open_with_flags(draft, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let tx = db.transaction()?;
+    let dropped = drop_all(&tx, now)?;
+    tx.commit()?;
+    db.close().map_err(|(_, error)| error)?;
+    Ok(dropped)
+}
+
+/// Drops all that waits to be told, and the pause of that; how many deliveries those were.
+pub(super) fn drop_all(tx: &Connection, now: Timestamp) -> rusqlite::Result<u64> {
+    let dropped = tx.execute(
         "UPDATE delivery SET state = 'dropped', epoch = NULL, done_at = ?1, reply = 'restored from a backup'
          WHERE done_at IS NULL",
         [At(now)],
     )?;
-    db.execute_batch(
+    tx.execute_batch(
         "DELETE FROM fan_out; DELETE FROM latecomer; DELETE FROM asking; DELETE FROM letter;
          DELETE FROM meta WHERE key = 'mail_pause'",
     )?;
-    db.close().map_err(|(_, error)| error)?;
     Ok(u64::try_from(dropped).unwrap_or(0))
 }
 

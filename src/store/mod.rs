@@ -21,6 +21,7 @@ pub mod maintenance;
 mod note_files;
 mod notices;
 pub mod outbox;
+mod past;
 mod presence;
 mod reader;
 mod results;

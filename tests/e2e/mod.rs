@@ -12,6 +12,7 @@ mod demo;
 mod faults;
 mod mail;
 mod notes;
+mod older;
 mod outage;
 mod pages;
 mod preview;
