@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::Arc,
+    sync::{Arc, LazyLock},
 };
 
 use jiff::{Timestamp, tz::TimeZone};
@@ -41,6 +41,9 @@ pub struct World {
     pub events: Vec<Event>,
     pub now: Timestamp,
 }
+
+/// Read once: worlds are made by the million.
+static WORDS: LazyLock<Words> = LazyLock::new(|| Words::load("en", None).unwrap());
 
 pub fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
@@ -96,7 +99,7 @@ impl World {
         };
         Self {
             names: Names::of(&rules),
-            words: Words::load("en", None).unwrap(),
+            words: WORDS.clone(),
             authority: Authority::mint(&url, at("2020-01-01T00:00:00Z")),
             site,
             rules,

@@ -323,7 +323,8 @@ pub fn smtp_replies() {
             let server = Server {
                 host: "127.0.0.1".to_owned(),
                 port: listener.local_addr().unwrap().port(),
-                security: if folded(input).is_multiple_of(9) { MailSecurity::StartTls } else { MailSecurity::Plain },
+                // Seldom: the system's certificates are read anew for each.
+                security: if folded(input).is_multiple_of(97) { MailSecurity::StartTls } else { MailSecurity::Plain },
                 credentials: folded(input)
                     .is_multiple_of(7)
                     .then(|| ("ann".to_owned(), watchbell::secret::Secret::new("hunter2"))),
