@@ -3,7 +3,8 @@
 //!
 //! A session that has handed over [`UNMARKED`] messages waits until what became of them is written
 //! down, which bounds the copies after a kill. What waited too long for a session comes back
-//! untried: its reader may have left meanwhile.
+//! untried: its reader may have left meanwhile. So does what is to be said only after that, if a second
+//! look finds that it is not to leave any more.
 
 use std::{
     collections::VecDeque,
@@ -19,7 +20,8 @@ use tokio::{
 };
 
 use super::{
-    relay::{Outgoing, Relay},
+    ledger::Look,
+    relay::{Leave, Outgoing, Relay},
     reply::{Phase, Reply},
     window::UNMARKED,
 };
@@ -58,7 +60,7 @@ struct Job {
     cargo: Cargo,
     relay: Arc<Relay>,
     message: Outgoing,
-    begin_by: Option<Elapsed>,
+    leave: Option<Leave>,
 }
 
 /// The places of a session's unmarked messages.
@@ -80,6 +82,7 @@ struct Shared {
 /// The sessions, and what they carry.
 pub struct Carrier {
     clock: Arc<dyn Clock>,
+    look: Look,
     shared: Arc<Shared>,
     ended: mpsc::UnboundedReceiver<Ended>,
     tasks: JoinSet<()>,
@@ -88,12 +91,13 @@ pub struct Carrier {
 }
 
 impl Carrier {
-    /// One without messages, of so many sessions at once.
+    /// One without messages, of so many sessions at once. `look` says of a message that took long
+    /// whether it is still to leave.
     #[must_use]
-    pub fn new(clock: Arc<dyn Clock>, connections: u32) -> Self {
+    pub fn new(clock: Arc<dyn Clock>, connections: u32, look: Look) -> Self {
         let (sender, ended) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared { waiting: Mutex::default(), ended: sender });
-        let mut carrier = Self { clock, shared, ended, tasks: JoinSet::new(), out: 0, notices: 0 };
+        let mut carrier = Self { clock, look, shared, ended, tasks: JoinSet::new(), out: 0, notices: 0 };
         carrier.resize(connections);
         carrier
     }
@@ -114,14 +118,18 @@ impl Carrier {
 
     /// Hands over a message as soon as a session is free.
     pub fn send(&mut self, relay: &Arc<Relay>, cargo: Cargo, message: Outgoing) {
-        let begin_by = match cargo {
-            Cargo::Delivery(_) => Some(Elapsed(self.clock.elapsed().0 + BEGIN_WITHIN)),
+        let leave = match cargo {
+            Cargo::Delivery(delivery) => {
+                let look = Arc::clone(&self.look);
+                let begin_by = Elapsed(self.clock.elapsed().0 + BEGIN_WITHIN);
+                Some(Leave { begin_by, look: Arc::new(move || look(&delivery)) })
+            }
             Cargo::Notice => None,
         };
         self.out += 1;
         self.notices += usize::from(cargo == Cargo::Notice);
         let mut waiting = self.shared.lock();
-        waiting.jobs.push_back(Job { cargo, relay: Arc::clone(relay), message, begin_by });
+        waiting.jobs.push_back(Job { cargo, relay: Arc::clone(relay), message, leave });
         let slot = waiting.free.pop();
         waiting.sessions += usize::from(slot.is_some());
         drop(waiting);
@@ -202,8 +210,8 @@ impl Shared {
 /// Hands over one message after the other until none waits.
 async fn session(shared: Arc<Shared>, slot: Slot) {
     while let Ok(mark) = Arc::clone(&slot).acquire_owned().await {
-        let Some(Job { cargo, relay, message, begin_by }) = shared.next(&slot) else { break };
-        let sending = AssertUnwindSafe(relay.send_by(&message, begin_by)).catch_unwind().await;
+        let Some(Job { cargo, relay, message, leave }) = shared.next(&slot) else { break };
+        let sending = AssertUnwindSafe(relay.send_by(&message, leave.as_ref())).catch_unwind().await;
         // A reply that makes the protocol's code panic is a broken server, not a broken daemon.
         let reply = sending.unwrap_or_else(|_| Reply::broken(Phase::Body, "the server's reply could not be read"));
         if shared.ended.send(Ended { cargo, reply, mark: Some(mark) }).is_err() {

@@ -2,6 +2,8 @@
 //!
 //! It holds no queue itself. [`StoreLedger`] is the store's; a test may have one in memory.
 
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp};
 
 pub use super::compose::Tokens;
@@ -19,6 +21,9 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 #[error("the queue of deliveries could not be used: {0}")]
 pub struct LedgerError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
+
+/// Whether what was claimed is still to leave, from any thread.
+pub type Look = Arc<dyn Fn(&DeliveryId) -> bool + Send + Sync>;
 
 /// The queue of deliveries. Every method is one transaction, or as good as one.
 pub trait Ledger {
@@ -78,6 +83,11 @@ pub trait Ledger {
     /// When the next letter falls due, or fell; `None` if none waits.
     fn next_letter(&mut self) -> Result<Option<Timestamp>, LedgerError> {
         Ok(None)
+    }
+
+    /// What says of a delivery or letter that was claimed whether it is still to leave.
+    fn second_look(&self) -> Look {
+        Arc::new(|_| true)
     }
 
     /// The pause that was written down, perhaps by an earlier start.
@@ -185,6 +195,17 @@ impl Ledger for StoreLedger {
 
     fn next_letter(&mut self) -> Result<Option<Timestamp>, LedgerError> {
         Ok(self.store.next_letter()?)
+    }
+
+    fn second_look(&self) -> Look {
+        let second_look = self.store.second_look();
+        Arc::new(move |delivery| {
+            second_look.is_claimed(delivery).unwrap_or_else(|error| {
+                // It waits, as all does that cannot be claimed or marked.
+                tracing::debug!(%delivery, %error, "whether it is still to leave is not known");
+                false
+            })
+        })
     }
 
     fn pause(&mut self) -> Result<Option<Pause>, LedgerError> {

@@ -32,6 +32,27 @@ pub struct Outgoing {
     pub bytes: Arc<[u8]>,
 }
 
+/// Until when what was known as a message was claimed is good enough, and how to look again after that.
+#[derive(Clone)]
+pub struct Leave {
+    /// What has no connection by then is not begun.
+    pub begin_by: Elapsed,
+    /// Whether it may still leave; asked if it is later than that when the message itself is to be said. It
+    /// may touch the disk.
+    pub look: Arc<dyn Fn() -> bool + Send + Sync>,
+}
+
+impl Leave {
+    /// Whether a message may be said at `now`.
+    pub async fn is_given(&self, now: Elapsed) -> bool {
+        if now <= self.begin_by {
+            return true;
+        }
+        let look = Arc::clone(&self.look);
+        tokio::task::spawn_blocking(move || look()).await.unwrap_or(false)
+    }
+}
+
 /// Where messages leave.
 #[derive(Debug)]
 pub enum Relay {
@@ -69,10 +90,10 @@ impl Relay {
         self.send_by(message, None).await
     }
 
-    /// As [`Relay::send`], unless a connection is free only after `begin_by`.
-    pub async fn send_by(&self, message: &Outgoing, begin_by: Option<Elapsed>) -> Reply {
+    /// As [`Relay::send`], as long as it has `leave` to.
+    pub async fn send_by(&self, message: &Outgoing, leave: Option<&Leave>) -> Reply {
         match self {
-            Self::Smtp(smtp) => smtp.send_by(&message.from, &message.to, &message.bytes, begin_by).await,
+            Self::Smtp(smtp) => smtp.send_by(&message.from, &message.to, &message.bytes, leave).await,
             Self::Folder(folder) => {
                 let path = folder.join(file_name(message));
                 let bytes = Arc::clone(&message.bytes);

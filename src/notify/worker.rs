@@ -86,7 +86,7 @@ pub async fn run<L: Ledger + Send + 'static>(
     mut handles: Handles,
 ) -> Result<(), WorkerError> {
     let mut settings = handles.settings.borrow_and_update().clone();
-    let mut carrier = Carrier::new(Arc::clone(&handles.clock), settings.connections);
+    let mut carrier = Carrier::new(Arc::clone(&handles.clock), settings.connections, ledger.second_look());
     // Of what ended since the last word to the ledger.
     let mut unmarked: Vec<OwnedSemaphorePermit> = Vec::new();
     loop {

@@ -10,6 +10,7 @@ mod blind;
 mod commands;
 mod demo;
 mod faults;
+mod leaving;
 mod mail;
 mod notes;
 mod older;

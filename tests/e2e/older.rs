@@ -42,7 +42,7 @@ impl Scene {
         });
     }
 
-    /// A copy of the store as it is, by SQLite's own means; the daemon may run.
+    /// A copy of the store as it is, by the database's own means; the daemon may run.
     fn copy_out(&self) {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
         let db = Connection::open_with_flags(self.path().join("watchbell.db"), flags).unwrap();

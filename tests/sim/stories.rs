@@ -80,7 +80,7 @@ fn two_days_without_a_mail_server_lose_nothing_and_leave_one_message_of_each_inc
     let mut sim = Sim::new(&config)
         .relay(takes())
         .then_after(mins(30), away())
-        .then_after(hours(48) - mins(30), takes())
+        .then_after(mins(48 * 60 - 30), takes())
         // Told before mail stops, over while it does not move.
         .target("web", up())
         .then_after(mins(10), refuses())

@@ -101,13 +101,26 @@ impl Link {
         Ok(())
     }
 
-    /// Hands over one message.
-    pub async fn deliver(&mut self, from: &Address, to: &Address, bytes: &[u8], timeouts: &Timeouts) -> Ended {
+    /// Hands over one message, if it `may_leave` still once the server waits for it. If not, the
+    /// connection ends before a word of it: what has no end is no message to the server.
+    pub async fn deliver(
+        &mut self,
+        from: &Address,
+        to: &Address,
+        bytes: &[u8],
+        timeouts: &Timeouts,
+        may_leave: impl Future<Output = bool>,
+    ) -> Ended {
         let was_used = self.sent > 0;
         self.sent = self.sent.saturating_add(1);
         self.is_usable = false;
         let reply = match self.envelope(from, to, timeouts.command).await {
-            Ok(()) => self.body(bytes, timeouts.body).await,
+            Ok(()) => {
+                if !may_leave.await {
+                    return Ended { reply: Reply::NotTried, is_stale: false };
+                }
+                self.body(bytes, timeouts.body).await
+            }
             Err(reply) => reply,
         };
         let is_stale = was_used

@@ -14,7 +14,10 @@ use rustls::pki_types::CertificateDer;
 use tokio::sync::Semaphore;
 
 use self::link::{Ended, Link};
-use super::reply::{Phase, Reply};
+use super::{
+    relay::Leave,
+    reply::{Phase, Reply},
+};
 use crate::{
     clock::{Clock, Elapsed},
     config::MailSecurity,
@@ -111,10 +114,11 @@ impl Smtp {
         self.send_by(from, to, bytes, None).await
     }
 
-    /// As [`Smtp::send`]; what could begin only after `begin_by` is not tried.
-    pub async fn send_by(&self, from: &Address, to: &Address, bytes: &[u8], begin_by: Option<Elapsed>) -> Reply {
+    /// As [`Smtp::send`]; what could begin only after `leave` says is not tried, nor what may not leave any
+    /// more by the time the server is ready for it.
+    pub async fn send_by(&self, from: &Address, to: &Address, bytes: &[u8], leave: Option<&Leave>) -> Reply {
         let Ok(_slot) = self.slots.acquire().await else { return Reply::NotTried };
-        let is_late = || begin_by.is_some_and(|by| self.clock.elapsed() > by);
+        let is_late = || leave.is_some_and(|leave| self.clock.elapsed() > leave.begin_by);
         while !is_late() {
             let Some(link) = self.kept() else {
                 return match self.connect().await {
@@ -123,11 +127,11 @@ impl Smtp {
                         self.keep(link);
                         Reply::NotTried
                     }
-                    Ok(link) => self.deliver(link, from, to, bytes).await.reply,
+                    Ok(link) => self.deliver(link, from, to, bytes, leave).await.reply,
                     Err(reply) => reply,
                 };
             };
-            let ended = self.deliver(link, from, to, bytes).await;
+            let ended = self.deliver(link, from, to, bytes, leave).await;
             if !ended.is_stale {
                 return ended.reply;
             }
@@ -135,8 +139,21 @@ impl Smtp {
         Reply::NotTried
     }
 
-    async fn deliver(&self, mut link: Link, from: &Address, to: &Address, bytes: &[u8]) -> Ended {
-        let ended = link.deliver(from, to, bytes, &self.server.timeouts).await;
+    async fn deliver(
+        &self,
+        mut link: Link,
+        from: &Address,
+        to: &Address,
+        bytes: &[u8],
+        leave: Option<&Leave>,
+    ) -> Ended {
+        let may_leave = async {
+            match leave {
+                Some(leave) => leave.is_given(self.clock.elapsed()).await,
+                None => true,
+            }
+        };
+        let ended = link.deliver(from, to, bytes, &self.server.timeouts, may_leave).await;
         if link.is_usable() {
             if link.sent() < MESSAGES_PER_CONNECTION {
                 self.keep(link);

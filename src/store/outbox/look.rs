@@ -1,7 +1,11 @@
 //! Looking at the queue without touching it: what became of the deliveries of an incident, what is
 //! still pending, and who is still to be told. For people who ask, not for the daemon.
 
-use std::{str::FromStr, sync::Arc};
+use std::{
+    path::PathBuf,
+    str::FromStr,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use jiff::Timestamp;
 
@@ -11,9 +15,9 @@ use super::{
     queue::{Known, lane_content},
 };
 use crate::{
-    domain::{EventId, IncidentId, ServiceId, SubscriberId, incident::Incident},
+    domain::{EventId, IncidentId, ServiceId, SubscriberId, id::DeliveryId, incident::Incident},
     store::{
-        Reader, StoreError,
+        Reader, Store, StoreError,
         row::{At, Word, json},
         subscribers,
     },
@@ -73,6 +77,46 @@ impl FromStr for DeliveryState {
             "failed" => Self::Failed,
             _ => return Err(UnknownState(word.to_owned())),
         })
+    }
+}
+
+/// A look from beside at what was claimed, from any thread, on a connection of its own.
+#[derive(Debug)]
+pub struct SecondLook {
+    path: PathBuf,
+    reader: Mutex<Option<Reader>>,
+}
+
+impl SecondLook {
+    /// Whether a delivery or a letter is still claimed: not if its subscriber left meanwhile.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn is_claimed(&self, id: &DeliveryId) -> Result<bool, StoreError> {
+        // Nothing that holds it can leave it half changed.
+        let mut held = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let reader = match held.take() {
+            Some(reader) => reader,
+            None => Reader::open(&self.path)?,
+        };
+        let reader = held.insert(reader);
+        // What rests sees the newest commit.
+        reader.rest()?;
+        reader.read("look at what was claimed", |db| {
+            db.prepare_cached(
+                "SELECT 1 FROM delivery WHERE id = ?1 AND state = 'sending' AND done_at IS NULL
+                 UNION ALL SELECT 1 FROM letter WHERE id = ?1 AND state = 'sending'",
+            )?
+            .exists([id.as_bytes()])
+        })
+    }
+}
+
+impl Store {
+    /// What looks again at claims.
+    #[must_use]
+    pub fn second_look(&self) -> SecondLook {
+        SecondLook { path: self.path.clone(), reader: Mutex::new(None) }
     }
 }
 

@@ -24,7 +24,7 @@ use self::queue::{Claim, claim, settle, suspend};
 pub use self::{
     control::{BY_HAND, Dropped, RECENT, Retried, Which},
     fan_out::Sliced,
-    look::{Delivery, DeliveryState},
+    look::{Delivery, DeliveryState, SecondLook},
     overview::{Held, Queued, QueuedLetters, Refused},
     returned::{Blame, Noted},
 };
