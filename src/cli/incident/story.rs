@@ -146,6 +146,7 @@ pub(in crate::cli) fn holding(reason: &str) -> &str {
         "settle" => "its text rests (`settle`)",
         "notify_after" => "it must last for `notify_after`",
         "below_min_impact" => "it does not matter enough to them yet (`min_impact`)",
+        "digest" => "so many services are affected that what joins or is back is told together",
         "order" => "what comes before it is told first",
         "put_off" => "the mail server was away, or a template did not work",
         other => other,

@@ -128,6 +128,8 @@ pub enum HoldReason {
     NotifyAfter,
     /// It does not matter enough to them, and may come to.
     BelowMinImpact,
+    /// So much of theirs comes and goes that it is told together.
+    Digest,
     /// Something that comes before it is not told yet.
     Order,
 }
@@ -141,6 +143,7 @@ impl HoldReason {
             Self::Settle => "settle",
             Self::NotifyAfter => "notify_after",
             Self::BelowMinImpact => "below_min_impact",
+            Self::Digest => "digest",
             Self::Order => "order",
         }
     }
@@ -196,6 +199,10 @@ impl DropReason {
     }
 }
 
+/// An incident of so many services of a recipient is a storm to them:
+const STORM: usize = 5;
+/// what joins it, and what is back of it, is told no more than once in this time.
+const DIGEST: SignedDuration = SignedDuration::from_secs(60);
 /// What ended longer ago than this, unheard of, is no news: mail was off, not late.
 const LONG_PAST: SignedDuration = SignedDuration::from_hours(7 * 24);
 
@@ -390,7 +397,7 @@ impl Planner<'_> {
             _ => self.of_impact().or_else(|| self.of_length(kept, belief)).unwrap_or_else(|| {
                 match self.news(kept, belief) {
                     News::Passed if self.is_long_past() => Verdict::Drop(DropReason::LongPast),
-                    news => Verdict::Tell(news),
+                    news => self.of_storm(kept, news).unwrap_or(Verdict::Tell(news)),
                 }
             }),
         })
@@ -399,6 +406,22 @@ impl Planner<'_> {
     /// Whether it was over so long ago that it is history: they can read it on the site.
     fn is_long_past(&self) -> bool {
         self.lane.current.resolved_at.is_some_and(|at| later(at, LONG_PAST) <= self.now)
+    }
+
+    /// A storm: what joins waits a while after the last message, and what is back waits for others
+    /// that may be back in the same minute.
+    fn of_storm(&self, kept: &[&Pending], news: News) -> Option<Verdict> {
+        let since = match news {
+            News::Joined => None,
+            News::Recovered => Some(kept.first()?.event.seals_at),
+            _ => return None,
+        };
+        let told_at = self.lane.told.last().map(|told| told.at);
+        // Nothing waits for a moment that the clock took back.
+        let since = since.into_iter().chain(told_at).filter(|at| *at <= self.now).max()?;
+        let until = later(since, DIGEST);
+        let is_storm = self.recipient.parts(&self.lane.current.affected).nth(STORM - 1).is_some();
+        (is_storm && self.now < until).then_some(Verdict::Hold(until, HoldReason::Digest))
     }
 
     /// `min_impact`: what they have not heard of waits until it matters enough, or is over.

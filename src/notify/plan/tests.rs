@@ -92,6 +92,32 @@ fn an_outage_that_came_and_went_unseen_is_one_message() {
 }
 
 #[test]
+fn in_a_storm_what_joins_and_what_is_back_is_told_once_a_minute_and_its_end_at_once() {
+    let all = ["a", "b", "c", "d", "e"];
+    let mut story = Story::opens(0, &all[..3]);
+    story.joins(15, "d");
+    let lane = story.lane(&subscriber(&[]), &[0], &[1]);
+    assert_eq!(short(&lane, 15), ["joined"], "four are no storm");
+    story.joins(20, "e");
+    let lane = story.lane(&subscriber(&[]), &[0], &[1, 2]);
+    assert_eq!(short(&lane, 20), ["hold 60", "hold 60"], "the last message was a moment ago");
+    assert_eq!(short(&lane, 60), ["folded", "joined"]);
+    // Who follows few of them is told at once.
+    assert_eq!(short(&story.lane(&subscriber(&["d", "e"]), &[], &[1]), 15), ["opened"]);
+    assert_eq!(short(&story.lane(&subscriber(&["a", "e"]), &[0], &[2]), 20), ["joined"]);
+    story.is_back(600, "a");
+    story.is_back(620, "b");
+    let lane = story.lane(&subscriber(&[]), &[0, 1, 2], &[3, 4]);
+    assert_eq!(short(&lane, 630), ["hold 660", "hold 660"], "others may be back as well");
+    assert_eq!(short(&lane, 660), ["folded", "recovered"]);
+    // A clock that was set back holds nothing up.
+    assert_eq!(short(&lane, -4000), ["folded", "recovered"]);
+    story.resolves(640);
+    let lane = story.lane(&subscriber(&[]), &[0, 1, 2], &[3, 4, 5]);
+    assert_eq!(short(&lane, 641), ["folded", "folded", "resolved"], "its end waits for nothing");
+}
+
+#[test]
 fn an_outage_of_last_month_that_nobody_heard_of_is_history() {
     let mut story = Story::opens(0, &["api"]);
     story.resolves(600);
