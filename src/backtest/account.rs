@@ -157,7 +157,7 @@ fn as_of(incident: &Incident, event: &Event) -> Incident {
 pub fn everyone() -> Result<Subscriber, BadAddress> {
     Ok(Subscriber {
         id: SubscriberId::from_bytes([0; 16]),
-        address: Address::parse("everyone@example.org")?,
+        address: Address::parse("everyone@example.org")?.into(),
         state: SubscriberState::Confirmed,
         wants: Wants::default(),
         language: None,

@@ -1,9 +1,9 @@
-//! `watchbell schema config|incident|corrections|story`.
+//! `watchbell schema config|incident|corrections|story|webhook`.
 
 use clap::{Args, ValueEnum};
 
 use super::{Outcome, output};
-use crate::{config, notes, simulation::story};
+use crate::{config, notes, notify::webhook::payload, simulation::story};
 
 /// Arguments.
 #[derive(Debug, Args)]
@@ -22,6 +22,8 @@ enum File {
     Corrections,
     /// A story for `watchbell simulate`
     Story,
+    /// What a webhook is sent
+    Webhook,
 }
 
 pub fn schema(args: &Schema) -> Outcome {
@@ -30,6 +32,7 @@ pub fn schema(args: &Schema) -> Outcome {
         File::Incident => notes::incident_schema(),
         File::Corrections => notes::corrections_schema(),
         File::Story => story::schema(),
+        File::Webhook => payload::schema(),
     };
     output::print_json(&schema)?;
     Ok(())

@@ -18,9 +18,11 @@ use crate::{
     domain::{
         GroupId, Impact, SubscriberId,
         asking::Asking,
-        subscriber::{self, Address, Choice, SubscriberState, Wants},
+        subscriber::{self, Choice, Destination, SubscriberState, Wants},
+        webhook::WebhookUrl,
     },
-    store::{Filter, Store, csv},
+    notify::webhook::sign,
+    store::{Filter, Store, csv, tokens::Key},
 };
 
 /// Look at and change who is told.
@@ -37,7 +39,7 @@ pub enum Subscriber {
     },
     /// Add a confirmed subscriber: you vouch for their wish
     Add {
-        /// Their address
+        /// Their mail address, or the `https://` URL of their webhook
         address: String,
         /// Only this service (may be given again)
         #[arg(long)]
@@ -63,12 +65,12 @@ pub enum Subscriber {
     },
     /// Let someone leave, as if they had done so themselves
     Remove {
-        /// Their address
+        /// Their address or webhook
         address: String,
     },
     /// Erase every trace of an address
     Forget {
-        /// The address
+        /// The address or webhook
         address: String,
     },
     /// Add everyone in a CSV file, or nobody if a line is bad
@@ -147,9 +149,7 @@ pub fn subscriber(global: &Global, command: &Subscriber) -> Outcome {
                 let choice = Choice { wants, language: language.clone(), timezone: timezone.clone() };
                 store.ask_for(&Asking { address: parse(address)?, choice }, now)?;
                 output::say("the daemon asks them, within seconds of its running");
-                if config.email.is_none() {
-                    output::say("note: without `[email]` in the config nobody can be written to");
-                }
+                note_no_mail(&config, address);
                 return Ok(());
             }
             let new = subscriber::Subscriber {
@@ -164,8 +164,11 @@ pub fn subscriber(global: &Global, command: &Subscriber) -> Outcome {
             };
             let is_new = store.add_subscriber(&new)?.is_new;
             output::say(if is_new { "added" } else { "known already: what was chosen before is replaced" });
-            if config.email.is_none() {
-                output::say("note: without `[email]` in the config nobody can be written to");
+            note_no_mail(&config, address);
+            if new.address.webhook().is_some() {
+                let id = store.subscriber_by_address(&new.address)?.map_or(new.id, |known| known.id);
+                output::say("what it is sent is signed (Standard Webhooks) with this secret:");
+                output::print(&sign::shown(&Key::open(&config.store)?.webhook_secret(&id)))?;
             }
             Ok(())
         }
@@ -209,7 +212,7 @@ pub fn subscriber(global: &Global, command: &Subscriber) -> Outcome {
                 (done.same, "known already and unchanged"),
                 (done.duplicates, "named twice in the file"),
                 (done.left, "left before, and are not added again"),
-                (done.other_kinds, "no mail addresses"),
+                (done.other_kinds, "neither mail addresses nor webhooks"),
                 (u64::try_from(done.skipped.len()).unwrap_or(u64::MAX), "bad"),
             ];
             let counts = counts.iter().filter(|(count, what)| *count > 0 || *what == "added");
@@ -220,6 +223,12 @@ pub fn subscriber(global: &Global, command: &Subscriber) -> Outcome {
             csv::export(&store, &Filter::default(), io::stdout().lock())?;
             Ok(())
         }
+    }
+}
+
+fn note_no_mail(config: &Config, address: &str) {
+    if config.email.is_none() && !address.contains("://") {
+        output::say("note: without `[email]` in the config nobody can be written to");
     }
 }
 
@@ -264,8 +273,13 @@ fn list(store: &Store, state: Option<SubscriberState>, json: bool) -> Outcome {
     Ok(())
 }
 
-fn parse(address: &str) -> Result<Address, Failure> {
-    Address::parse(address).map_err(|error| Failure::Usage(format!("`{address}` cannot be written to: {error}")))
+fn parse(address: &str) -> Result<Destination, Failure> {
+    let refused = |why: &str| Failure::Usage(format!("`{address}` cannot be written to: {why}"));
+    let found = Destination::parse(address).map_err(|error| refused(&error.to_string()))?;
+    if found.webhook().is_some_and(WebhookUrl::is_inner) {
+        return Err(refused("only public addresses are called"));
+    }
+    Ok(found)
 }
 
 /// The groups that are named, or what there is instead.

@@ -1,5 +1,5 @@
 //! Answers requests for news that were taken down: who asked has had a page by then, and what follows
-//! comes by mail. It decides nothing.
+//! comes by mail, or to their webhook. It decides nothing.
 
 use std::{sync::Arc, time::Duration};
 
@@ -40,26 +40,23 @@ pub async fn run(task: Answering) {
     let mut store = None;
     loop {
         let config = task.config.borrow().clone();
-        // Without mail nobody could be answered: what was taken down before waits.
-        if config.email.is_some() {
-            let clock = Arc::clone(&task.clock);
-            let kept = store.take();
-            match spawn_blocking(move || answer(kept, &config, &*clock)).await {
-                Ok((kept, Ok(answered))) => {
-                    store = kept;
-                    complaints.settled("asking");
-                    if answered.letters > 0 {
-                        task.rings.queued();
-                    }
+        let clock = Arc::clone(&task.clock);
+        let kept = store.take();
+        match spawn_blocking(move || answer(kept, &config, &*clock)).await {
+            Ok((kept, Ok(answered))) => {
+                store = kept;
+                complaints.settled("asking");
+                if answered.letters > 0 {
+                    task.rings.queued();
                 }
-                Ok((_, Err(error))) => {
-                    let text = error.to_string();
-                    if let Speak::Now { repeated } = complaints.about("asking", &text, task.clock.wall()) {
-                        tracing::error!(repeated = some(repeated), "who asked for news waits: {text}");
-                    }
-                }
-                Err(error) => tracing::error!("answering requests broke off: {error}"),
             }
+            Ok((_, Err(error))) => {
+                let text = error.to_string();
+                if let Speak::Now { repeated } = complaints.about("asking", &text, task.clock.wall()) {
+                    tracing::error!(repeated = some(repeated), "who asked for news waits: {text}");
+                }
+            }
+            Err(error) => tracing::error!("answering requests broke off: {error}"),
         }
         tokio::select! {
             () = task.shutdown.cancelled() => return,

@@ -12,10 +12,15 @@ use super::health::Health;
 use crate::{
     clock::Clock,
     config::{self, Config},
-    domain::{SubscriberId, asking::Asking, subscriber::Choice},
-    notify::{recipient::Directory, welcome},
+    domain::{
+        SubscriberId,
+        asking::Asking,
+        subscriber::{Choice, Subscriber},
+    },
+    notify::{recipient::Directory, webhook::sign, welcome},
+    secret::Secret,
     store::{Store, StoreError, Taken, letters::Confirmed, tokens::Key},
-    web::{Endpoints, Unavailable},
+    web::{Chosen, Endpoints, Joined, Unavailable},
 };
 
 /// How long somebody who has just confirmed may look at their choice: the mail has a link for longer.
@@ -88,6 +93,12 @@ impl Exits {
     }
 }
 
+/// What signs the calls of a webhook. Whoever holds a link to what was chosen may see it: it was sent
+/// to the webhook itself.
+fn secret(subscriber: &Subscriber, key: &Key) -> Option<Secret> {
+    subscriber.address.webhook().map(|_| Secret::new(sign::shown(&key.webhook_secret(&subscriber.id))))
+}
+
 impl Endpoints for Exits {
     fn unsubscribe(&self, token: &str) -> Result<(), Unavailable> {
         self.at_desk("a subscriber could not leave", |store, key| {
@@ -104,7 +115,7 @@ impl Endpoints for Exits {
         Ok(taken)
     }
 
-    fn confirm(&self, token: &str) -> Result<Option<String>, Unavailable> {
+    fn confirm(&self, token: &str) -> Result<Option<Joined>, Unavailable> {
         self.at_desk("a subscriber could not confirm", |store, key| {
             let now = self.clock.wall();
             let mut greet = |wants: &_, open: &[_]| welcome::theirs(wants, &self.directory, open);
@@ -118,14 +129,16 @@ impl Endpoints for Exits {
                 Confirmed::Nothing => return Ok(None),
             };
             let good_until = now.checked_add(CHOOSE_WITHIN).unwrap_or(now);
-            Ok(Some(key.manage(&subscriber, good_until)))
+            let secret = store.subscriber(&subscriber)?.and_then(|found| secret(&found, key));
+            Ok(Some(Joined { manage: key.manage(&subscriber, good_until), secret }))
         })
     }
 
-    fn choice(&self, token: &str) -> Result<Option<Choice>, Unavailable> {
+    fn choice(&self, token: &str) -> Result<Option<Chosen>, Unavailable> {
         self.at_desk("a subscriber could not see what they chose", |store, key| {
             let Some(subscriber) = key.check_manage(token, self.clock.wall()) else { return Ok(None) };
-            Ok(store.subscriber(&subscriber)?.map(|subscriber| subscriber.choice()))
+            let found = store.subscriber(&subscriber)?;
+            Ok(found.map(|found| Chosen { choice: found.choice(), secret: secret(&found, key) }))
         })
     }
 

@@ -7,7 +7,8 @@
 //! | [`writing`] | the one writer of facts, on a thread of its own | commits |
 //! | [`publishing`] | brings the site up to the newest commit | a ring, its renewal time |
 //! | [`delivering`] | brings the outbox down to nothing | a ring, its due time |
-//! | [`answering`] | answers who asked for news, by mail | requests |
+//! | [`calling`] | calls webhooks | a ring, its due time |
+//! | [`answering`] | answers who asked for news | requests |
 //! | [`noting`] | reads notes, creates files for automatic incidents | changes of the folder |
 //! | [`reloading`] | reads the config again | SIGHUP, changes of the file |
 //! | [`crate::web`] | serves | clients |
@@ -41,6 +42,7 @@ use crate::{
 };
 
 pub mod answering;
+pub mod calling;
 pub mod complaints;
 pub mod delivering;
 pub mod endpoints;
@@ -256,6 +258,7 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
     let (writer_clock, writer_shutdown) = (Arc::clone(&clock), shutdown.clone());
     let writer = writing::Writer::new(store, Arc::clone(&health), desk.clone());
     let corrected = changed.clone();
+    let called = queued.subscribe();
     let rings = endpoints::Rings { asked: Arc::default(), queued: queued.clone() };
     let bells = writing::Bells { changed, queued };
     let write = move || {
@@ -311,6 +314,16 @@ pub async fn run(options: Options) -> Result<(), DaemonError> {
             config: config_rx.clone(),
             bell: queued_rx,
             desk: desk.clone(),
+            metrics: Arc::clone(&metrics),
+            shutdown: shutdown.clone(),
+        }),
+    );
+    parts.spawn(
+        "calling webhooks",
+        calling::run(calling::Calling {
+            clock: Arc::clone(&clock),
+            config: config_rx.clone(),
+            bell: called,
             metrics: Arc::clone(&metrics),
             shutdown: shutdown.clone(),
         }),

@@ -9,13 +9,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::subscriber::{Address, Choice, SubscriberState};
+use super::subscriber::{Choice, Destination, SubscriberState};
 
 /// One request to be told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Asking {
     /// Where to write.
-    pub address: Address,
+    pub address: Destination,
     /// Of what.
     pub choice: Choice,
 }
@@ -30,9 +30,9 @@ pub enum Scope {
     Neighbourhood,
     /// All requests.
     Requests,
-    /// Messages to one address because somebody asked.
+    /// Messages to one address, or webhook, because somebody asked.
     Address,
-    /// Such messages to all addresses of one domain.
+    /// Such messages to all addresses of one domain, or webhooks of one host.
     Domain,
     /// All such messages.
     Messages,
@@ -114,10 +114,16 @@ pub fn counted(client: IpAddr) -> [(Scope, String); 3] {
 }
 
 /// The names under which messages to an address are counted, each with its scope. What follows a `+`
-/// leads to the same mailbox, as a rule, and counts with it.
+/// leads to the same mailbox, as a rule, and counts with it; so does what follows the `?` of a webhook.
 #[must_use]
-pub fn counted_to(address: &Address) -> [(Scope, String); 3] {
-    let key = address.as_str().to_lowercase();
+pub fn counted_to(address: &Destination) -> [(Scope, String); 3] {
+    let key = address.key();
+    if let Some(url) = address.webhook() {
+        let place = key.split('?').next().unwrap_or(&key).to_owned();
+        // No mail domain begins like that: neither uses up what the other may.
+        let host = format!("https://{}", url.host());
+        return [(Scope::Address, place), (Scope::Domain, host), (Scope::Messages, String::new())];
+    }
     let (local, domain) = key.rsplit_once('@').unwrap_or((&key, ""));
     let mailbox = local.split_once('+').map_or(local, |(name, _)| name);
     // `+tag` alone is a whole name.
@@ -257,9 +263,11 @@ mod tests {
 
     #[test]
     fn tags_and_case_make_no_new_mailbox() {
-        let name = |text: &str| counted_to(&Address::parse(text).unwrap())[0].1.clone();
+        let name = |text: &str| counted_to(&Destination::parse(text).unwrap())[0].1.clone();
         assert_eq!(name("Ann+a@example.org"), "ann@example.org");
         assert_eq!(name("ann+b+c@EXAMPLE.org"), name("ann@example.org"));
         assert_ne!(name("+a@example.org"), name("+b@example.org"));
+        assert_eq!(name("https://example.org/x?a"), name("https://EXAMPLE.org/x?b"));
+        assert_ne!(name("https://example.org/x"), name("https://example.org/y"));
     }
 }

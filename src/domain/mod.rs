@@ -21,6 +21,7 @@ pub mod status;
 pub mod subscriber;
 pub mod target;
 pub mod text;
+pub mod webhook;
 
 pub use id::{CheckId, CheckKey, EventId, GroupId, IncidentId, ServiceId, SubscriberId};
 pub use status::{Impact, IncidentStatus, ServiceStatus};

@@ -5,7 +5,10 @@ use std::{fmt, str::FromStr};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{GroupId, Impact, ServiceId, SubscriberId};
+use super::{
+    GroupId, Impact, ServiceId, SubscriberId,
+    webhook::{BadUrl, WebhookUrl},
+};
 
 /// An e-mail address that a message can be sent to: one `@`, a local part of plain ASCII, a domain
 /// with a dot (or an address literal's name such as `localhost` refused), in its ASCII form (IDNA).
@@ -100,13 +103,159 @@ impl From<Address> for String {
     }
 }
 
+/// By which way somebody is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Way {
+    /// By mail.
+    Mail,
+    /// By a request to an address of theirs.
+    Webhook,
+}
+
+impl Way {
+    /// Every way.
+    pub const ALL: [Self; 2] = [Self::Mail, Self::Webhook];
+
+    /// The word for it in the store and in lists.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Mail => "mail",
+            Self::Webhook => "webhook",
+        }
+    }
+}
+
+/// Where somebody is told. As text, a webhook is what begins with `https://`: no mail address does.
+///
+/// `Debug` shows only the way: a webhook is as private as an address.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Destination {
+    /// By mail.
+    Mail(Address),
+    /// By a request.
+    Webhook(WebhookUrl),
+}
+
+/// Why nobody can be told there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadDestination {
+    /// As a mail address.
+    #[error(transparent)]
+    Mail(#[from] BadAddress),
+    /// As a webhook.
+    #[error(transparent)]
+    Webhook(#[from] BadUrl),
+}
+
+impl Destination {
+    /// Reads either: whatever has a scheme is meant as a webhook.
+    ///
+    /// # Errors
+    /// If it is neither an address nor a webhook that can be called.
+    pub fn parse(text: &str) -> Result<Self, BadDestination> {
+        if text.contains("://") {
+            Ok(Self::Webhook(WebhookUrl::parse(text)?))
+        } else {
+            Ok(Self::Mail(Address::parse(text)?))
+        }
+    }
+
+    /// By which way.
+    #[must_use]
+    pub const fn way(&self) -> Way {
+        match self {
+            Self::Mail(_) => Way::Mail,
+            Self::Webhook(_) => Way::Webhook,
+        }
+    }
+
+    /// The address or URL itself, for the operator's own lists.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Mail(address) => address.as_str(),
+            Self::Webhook(url) => url.as_str(),
+        }
+    }
+
+    /// As it is compared: nobody has two mailboxes that differ in case alone.
+    #[must_use]
+    pub fn key(&self) -> String {
+        match self {
+            Self::Mail(address) => address.as_str().to_lowercase(),
+            Self::Webhook(url) => url.as_str().to_owned(),
+        }
+    }
+
+    /// The mail address, if it is one.
+    #[must_use]
+    pub const fn mail(&self) -> Option<&Address> {
+        match self {
+            Self::Mail(address) => Some(address),
+            Self::Webhook(_) => None,
+        }
+    }
+
+    /// The webhook, if it is one.
+    #[must_use]
+    pub const fn webhook(&self) -> Option<&WebhookUrl> {
+        match self {
+            Self::Mail(_) => None,
+            Self::Webhook(url) => Some(url),
+        }
+    }
+}
+
+impl From<Address> for Destination {
+    fn from(address: Address) -> Self {
+        Self::Mail(address)
+    }
+}
+
+impl From<WebhookUrl> for Destination {
+    fn from(url: WebhookUrl) -> Self {
+        Self::Webhook(url)
+    }
+}
+
+impl PartialEq<Destination> for Address {
+    fn eq(&self, other: &Destination) -> bool {
+        other.mail() == Some(self)
+    }
+}
+
+impl FromStr for Destination {
+    type Err = BadDestination;
+    fn from_str(text: &str) -> Result<Self, BadDestination> {
+        Self::parse(text)
+    }
+}
+
+impl TryFrom<String> for Destination {
+    type Error = BadDestination;
+    fn try_from(text: String) -> Result<Self, BadDestination> {
+        Self::parse(&text)
+    }
+}
+
+impl From<Destination> for String {
+    fn from(destination: Destination) -> Self {
+        match destination {
+            Destination::Mail(address) => address.into(),
+            Destination::Webhook(url) => url.into(),
+        }
+    }
+}
+
 /// Someone who asked for news.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subscriber {
     /// Names them without naming their address.
     pub id: SubscriberId,
     /// Where to write.
-    pub address: Address,
+    pub address: Destination,
     /// Whether they are written to.
     pub state: SubscriberState,
     /// What they want to hear of.
@@ -244,6 +393,19 @@ mod tests {
         ] {
             assert!(Address::parse(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn what_has_a_scheme_is_a_webhook_and_all_else_an_address() {
+        let way = |text: &str| Destination::parse(text).map(|found| found.way());
+        assert_eq!(way("ann@example.org"), Ok(Way::Mail));
+        assert_eq!(way("https://ann@example.org/"), Err(BadUrl::Parts.into()));
+        assert_eq!(way("https://example.org/hook"), Ok(Way::Webhook));
+        assert_eq!(way("http://example.org/hook"), Err(BadUrl::Scheme.into()));
+        let (one, two) = (Destination::parse("Ann@example.org"), Destination::parse("ann@EXAMPLE.org"));
+        assert_eq!(one.unwrap().key(), two.unwrap().key());
+        let (one, two) = (Destination::parse("https://EXAMPLE.org/A"), Destination::parse("https://example.org/a"));
+        assert_ne!(one.unwrap().key(), two.unwrap().key(), "a path may tell them apart");
     }
 
     #[test]

@@ -121,7 +121,20 @@ pub trait Ledger {
     }
 }
 
-/// The queue in the store. It has a connection of its own: telling never waits for judging.
+/// What calling webhooks asks besides.
+pub trait WebhookLedger: Ledger {
+    /// The secret that signs what is sent to the webhook of `subscriber`.
+    fn webhook_secret(&self, subscriber: &SubscriberId) -> [u8; 32];
+
+    /// `subscriber` leaves: their receiver says that it is gone.
+    ///
+    /// # Errors
+    /// If the store cannot be used.
+    fn leaves(&mut self, subscriber: &SubscriberId, now: Timestamp) -> Result<(), LedgerError>;
+}
+
+/// The queue in the store, of what leaves by one way. It has a connection of its own: telling never
+/// waits for judging.
 #[derive(Debug)]
 pub struct StoreLedger {
     store: Store,
@@ -231,5 +244,15 @@ impl Ledger for StoreLedger {
 
     fn late(&mut self, now: Timestamp) -> Result<u64, LedgerError> {
         Ok(self.store.late(now)?)
+    }
+}
+
+impl WebhookLedger for StoreLedger {
+    fn webhook_secret(&self, subscriber: &SubscriberId) -> [u8; 32] {
+        self.key.webhook_secret(subscriber)
+    }
+
+    fn leaves(&mut self, subscriber: &SubscriberId, now: Timestamp) -> Result<(), LedgerError> {
+        Ok(self.store.remove_subscriber(subscriber, now).map(drop)?)
     }
 }

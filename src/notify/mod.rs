@@ -32,6 +32,7 @@ pub mod smtp;
 mod standstill;
 #[cfg(test)]
 mod story;
+pub mod webhook;
 pub mod welcome;
 pub mod window;
 pub mod worker;

@@ -505,7 +505,7 @@ impl Outbox {
 }
 
 /// What is written down of a decision before anyone acts on it.
-fn fate(delivery: DeliveryId, decision: &Decision) -> Fate {
+pub(super) fn fate(delivery: DeliveryId, decision: &Decision) -> Fate {
     match decision {
         Decision::Send { .. } => Fate::Leaves { within: delivery },
         Decision::Folded { into } => Fate::Leaves { within: *into },

@@ -15,7 +15,7 @@ use crate::domain::{
     incident::{Affected, Incident, Origin, Update},
     outcome::{Cause, Class},
     service::{Group, Rules, Service},
-    subscriber::{Address, Subscriber, SubscriberState, Wants},
+    subscriber::{Destination, Subscriber, SubscriberState, Wants},
 };
 
 /// A second of 2026-11-21, from 10:15 UTC on.
@@ -66,7 +66,7 @@ pub fn directory() -> Directory {
 pub fn subscriber(services: &[&str]) -> Subscriber {
     Subscriber {
         id: SubscriberId::new(at(0), [7; 10]),
-        address: Address::parse("ann@example.net").unwrap(),
+        address: Destination::parse("ann@example.net").unwrap(),
         state: SubscriberState::Confirmed,
         wants: Wants { services: services.iter().map(|id| service(id)).collect(), ..Wants::default() },
         language: None,

@@ -24,8 +24,9 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 
 pub use self::bounds::{Bounds, Permit};
+pub use self::resolve::{LookupError, Names};
 pub use self::trace::Stage;
-use self::{classify::Fault, client::Clients, resolve::Names, tls::Tls, trace::Trace};
+use self::{classify::Fault, client::Clients, tls::Tls, trace::Trace};
 use crate::{
     clock::Clock,
     domain::{

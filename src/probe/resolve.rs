@@ -77,7 +77,7 @@ pub struct FurtherIn;
 
 /// Looks names up. Cheap to clone; clones share the name servers.
 #[derive(Clone)]
-pub(super) struct Names {
+pub struct Names {
     shared: Arc<Shared>,
 }
 
@@ -97,12 +97,17 @@ struct Files {
 }
 
 impl Names {
-    pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
+    /// By the files and name servers of this machine.
+    #[must_use]
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self { shared: Arc::new(Shared { clock, files: Mutex::default() }) }
     }
 
     /// The addresses of `name`, best first, at least one.
-    pub(super) async fn lookup(&self, name: &str, ip: Option<IpVersion>) -> Result<Vec<IpAddr>, LookupError> {
+    ///
+    /// # Errors
+    /// If there is none, or nobody can be asked.
+    pub async fn lookup(&self, name: &str, ip: Option<IpVersion>) -> Result<Vec<IpAddr>, LookupError> {
         let not_found = || LookupError::NotFound(name.to_owned());
         let wanted = |found: Vec<IpAddr>| {
             let mut found: Vec<_> = found.into_iter().filter(|&address| ip.is_none_or(|ip| ip.has(address))).collect();

@@ -463,7 +463,7 @@ impl Simulation {
                 Store::open(&self.config.store, self.now())?.add_subscriber(&subscriber)?;
             }
             Action::Leave(address) => {
-                Store::open(&self.config.store, self.now())?.remove_address(&address, self.now())?;
+                Store::open(&self.config.store, self.now())?.remove_address(&address.into(), self.now())?;
             }
         }
         Ok(())

@@ -58,6 +58,8 @@ pub struct Context {
     pub server_url: url::Url,
     /// Whether `POST /subscribe` is answered.
     pub subscribe_form: bool,
+    /// Whether that takes webhooks, too.
+    pub takes_webhooks: bool,
     /// Services and groups, in order.
     pub rules: Rules,
     /// The shortest and longest time between two probes of a check; `None` without any.
@@ -111,6 +113,7 @@ impl Context {
             key: Key::default(),
             site,
             subscribe_form,
+            takes_webhooks: subscribe_form && config.subscriptions.webhooks,
             names,
             words,
             templates,
@@ -126,6 +129,7 @@ impl Context {
     /// on a page.
     fn make_key(&self) -> Result<Key, SiteError> {
         let mut key = Key::of((env!("CARGO_PKG_VERSION"), self.authority.to_string(), self.subscribe_form));
+        key = key.and(self.takes_webhooks);
         let site = &self.site;
         key = key.and((&site.title, site.url.as_str(), &site.description, &site.timezone_name, &site.language));
         key = key.and(&site.languages);

@@ -18,7 +18,7 @@ use super::{
 use crate::domain::{
     SubscriberId,
     asking::{self, Answer, Asking, FURTHEST, Free, Scope},
-    subscriber::{Address, Subscriber, SubscriberState},
+    subscriber::{Destination, Subscriber, SubscriberState},
 };
 
 /// So many requests are answered in one transaction.
@@ -180,7 +180,7 @@ pub(super) fn tidy(tx: &Connection, now: Timestamp, most: i64) -> rusqlite::Resu
 }
 
 /// Forgets that anything was sent to an address.
-pub(super) fn forget(tx: &Connection, address: &Address) -> rusqlite::Result<()> {
+pub(super) fn forget(tx: &Connection, address: &Destination) -> rusqlite::Result<()> {
     for (scope, name) in asking::counted_to(address) {
         if scope == Scope::Address {
             tx.prepare_cached("DELETE FROM allowed WHERE scope = ?1 AND name = ?2")?
@@ -191,9 +191,7 @@ pub(super) fn forget(tx: &Connection, address: &Address) -> rusqlite::Result<()>
         .prepare_cached("SELECT no, json FROM asking")?
         .query_map([], |row| Ok((row.get(0)?, row.get::<_, Json<_>>(1)?.0)))?
         .collect::<rusqlite::Result<_>>()?;
-    for (no, _) in
-        waiting.iter().filter(|(_, asking)| subscribers::key_of(&asking.address) == subscribers::key_of(address))
-    {
+    for (no, _) in waiting.iter().filter(|(_, asking)| asking.address.key() == address.key()) {
         tx.prepare_cached("DELETE FROM asking WHERE no = ?1")?.execute([no])?;
     }
     Ok(())

@@ -19,7 +19,7 @@ use crate::domain::{
     event::Event,
     id::DeliveryId,
     incident::Incident,
-    subscriber::{Choice, Subscriber, SubscriberState, Wants},
+    subscriber::{Choice, Subscriber, SubscriberState, Wants, Way},
 };
 
 /// One letter, claimed.
@@ -109,12 +109,14 @@ impl Store {
         if limit == 0 || self.next_letter()?.is_none_or(|due| due > now) {
             return Ok(Vec::new());
         }
+        let way = self.way;
         self.write("claim letters", |tx| {
             let due: Vec<[u8; 16]> = tx
                 .prepare_cached(
-                    "SELECT id FROM letter WHERE state = 'queued' AND not_before <= ?1 ORDER BY not_before LIMIT ?2",
+                    "SELECT id FROM letter WHERE way = ?3 AND state = 'queued' AND not_before <= ?1
+                     ORDER BY not_before LIMIT ?2",
                 )?
-                .query_map((At(now), i64::try_from(limit).unwrap_or(i64::MAX)), |row| row.get(0))?
+                .query_map((At(now), i64::try_from(limit).unwrap_or(i64::MAX), way.as_str()), |row| row.get(0))?
                 .collect::<rusqlite::Result<_>>()?;
             let mut letters = Vec::with_capacity(due.len());
             for id in due {
@@ -135,27 +137,27 @@ impl Store {
         self.write("settle letters", |tx| ended.iter().try_for_each(|(id, end)| settle(tx, *id, *end, now)))
     }
 
-    /// When the next letter falls due, or fell; `None` if none waits.
+    /// When the next letter of this store's way falls due, or fell; `None` if none waits.
     ///
     /// # Errors
     /// If the store cannot be read.
     pub fn next_letter(&self) -> Result<Option<Timestamp>, StoreError> {
         self.read("look at the letters", |db| {
             let next: Option<At> = db
-                .prepare_cached("SELECT min(not_before) FROM letter WHERE state = 'queued'")?
-                .query_row([], |row| row.get(0))?;
+                .prepare_cached("SELECT min(not_before) FROM letter WHERE way = ?1 AND state = 'queued'")?
+                .query_row([self.way.as_str()], |row| row.get(0))?;
             Ok(next.map(|at| at.0))
         })
     }
 
-    /// How many letters are on their way.
+    /// How many letters of this store's way are on it.
     ///
     /// # Errors
     /// If the store cannot be read.
     pub fn letters_sending(&self) -> Result<u64, StoreError> {
         self.read("count letters", |db| {
-            db.prepare_cached("SELECT count(*) FROM letter WHERE state = 'sending'")?
-                .query_row([], |row| row.get(0))
+            db.prepare_cached("SELECT count(*) FROM letter WHERE way = ?1 AND state = 'sending'")?
+                .query_row([self.way.as_str()], |row| row.get(0))
                 .map(count)
         })
     }
@@ -178,8 +180,8 @@ pub(super) fn queue(
 ) -> rusqlite::Result<DeliveryId> {
     let id = DeliveryId::new(at, tokens::random()?);
     tx.prepare_cached(
-        "INSERT INTO letter (id, kind, subscriber, choice, good_for, state, not_before)
-         VALUES (?1, ?2, ?3, ?4, ?5, 'queued', ?6)",
+        "INSERT INTO letter (id, kind, subscriber, way, choice, good_for, state, not_before)
+         SELECT ?1, ?2, id, kind, ?4, ?5, 'queued', ?6 FROM subscriber WHERE id = ?3",
     )?
     .execute((
         id.as_bytes(),
@@ -276,9 +278,10 @@ fn settle(tx: &Connection, id: DeliveryId, end: LetterEnd, now: Timestamp) -> ru
     }
 }
 
-/// A new start of the daemon: what an earlier one had claimed waits again.
-pub(super) fn free(tx: &Connection) -> rusqlite::Result<()> {
-    tx.execute("UPDATE letter SET state = 'queued', epoch = NULL WHERE state = 'sending'", []).map(drop)
+/// A new start of those who tell by `way`: what an earlier one had claimed waits again.
+pub(super) fn free(tx: &Connection, way: Way) -> rusqlite::Result<()> {
+    let statement = "UPDATE letter SET state = 'queued', epoch = NULL WHERE way = ?1 AND state = 'sending'";
+    tx.execute(statement, [way.as_str()]).map(drop)
 }
 
 /// Somebody leaves: nothing more is sent to them, and no link of theirs is good any more.

@@ -59,7 +59,7 @@ pub use self::{
 };
 use crate::{
     config::{self, in_force::InForce},
-    domain::{CheckKey, IncidentId, service::Rules},
+    domain::{CheckKey, IncidentId, service::Rules, subscriber::Way},
     fsio::{Lock, LockError},
     judge::Decision,
 };
@@ -82,6 +82,8 @@ pub struct Store {
     probed: HashMap<CheckKey, i64>,
     /// How often deliveries were claimed.
     claims: usize,
+    /// Of which way the deliveries and letters are that it claims.
+    way: Way,
 }
 
 impl Store {
@@ -97,7 +99,21 @@ impl Store {
         db.set_transaction_behavior(TransactionBehavior::Immediate);
         let path = config.path.clone();
         let identity = schema::identity(&path).map_err(|error| StoreError::from_io(&path, error))?;
-        Ok(Self { db, path, identity, keep_results: config.keep_results, probed: HashMap::new(), claims: 0 })
+        Ok(Self {
+            db,
+            path,
+            identity,
+            keep_results: config.keep_results,
+            probed: HashMap::new(),
+            claims: 0,
+            way: Way::Mail,
+        })
+    }
+
+    /// The same, for claiming what leaves by that way: else it is mail.
+    #[must_use]
+    pub fn telling_by(self, way: Way) -> Self {
+        Self { way, ..self }
     }
 
     /// Becomes the one daemon of this store, for as long as the lock is kept. The store itself

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::domain::{
     ServiceId, SubscriberId,
-    subscriber::{Address, Choice, Subscriber, SubscriberState, Wants},
+    subscriber::{Choice, Destination, Subscriber, SubscriberState, Wants},
 };
 
 /// What adding a subscriber did.
@@ -69,7 +69,7 @@ impl Store {
     ///
     /// # Errors
     /// If the store cannot be written.
-    pub fn remove_address(&mut self, address: &Address, now: Timestamp) -> Result<bool, StoreError> {
+    pub fn remove_address(&mut self, address: &Destination, now: Timestamp) -> Result<bool, StoreError> {
         self.write("remove a subscriber", |tx| match by_address(tx, address)? {
             Some(found) => remove(tx, &found.id, Trace::Left, now),
             None => Ok(false),
@@ -81,7 +81,7 @@ impl Store {
     ///
     /// # Errors
     /// If the store cannot be written.
-    pub fn forget(&mut self, address: &Address, now: Timestamp) -> Result<bool, StoreError> {
+    pub fn forget(&mut self, address: &Destination, now: Timestamp) -> Result<bool, StoreError> {
         self.secure_delete(true)?;
         let forgotten = self.write("forget a subscriber", |tx| {
             let found = by_address(tx, address)?;
@@ -133,7 +133,7 @@ impl Store {
     ///
     /// # Errors
     /// If the store cannot be read.
-    pub fn subscriber_by_address(&self, address: &Address) -> Result<Option<Subscriber>, StoreError> {
+    pub fn subscriber_by_address(&self, address: &Destination) -> Result<Option<Subscriber>, StoreError> {
         self.read("look up a subscriber", |db| by_address(db, address))
     }
 
@@ -141,7 +141,7 @@ impl Store {
     ///
     /// # Errors
     /// If the store cannot be read.
-    pub fn has_left(&self, address: &Address) -> Result<bool, StoreError> {
+    pub fn has_left(&self, address: &Destination) -> Result<bool, StoreError> {
         self.read("look up a subscriber", |db| has_left(db, address))
     }
 
@@ -215,21 +215,16 @@ impl Store {
     }
 }
 
-/// An address as it is compared: nobody has two mailboxes that differ in case alone.
-pub(super) fn key_of(address: &Address) -> String {
-    address.as_str().to_lowercase()
-}
-
 /// What keeps hashes of addresses from being looked up in a list of addresses.
 pub(super) fn salt(db: &Connection) -> rusqlite::Result<Vec<u8>> {
     db.prepare_cached("SELECT value FROM meta WHERE key = 'salt'")?.query_row([], |row| row.get(0))
 }
 
-fn departed_hash(db: &Connection, address: &Address) -> rusqlite::Result<[u8; 32]> {
-    Ok(Sha256::new().chain_update(salt(db)?).chain_update(key_of(address)).finalize().into())
+fn departed_hash(db: &Connection, address: &Destination) -> rusqlite::Result<[u8; 32]> {
+    Ok(Sha256::new().chain_update(salt(db)?).chain_update(address.key()).finalize().into())
 }
 
-pub(super) fn has_left(db: &Connection, address: &Address) -> rusqlite::Result<bool> {
+pub(super) fn has_left(db: &Connection, address: &Destination) -> rusqlite::Result<bool> {
     db.prepare_cached("SELECT 1 FROM departed WHERE hash = ?1")?.exists([departed_hash(db, address)?])
 }
 
@@ -242,7 +237,7 @@ pub(super) fn put(tx: &Transaction<'_>, subscriber: &Subscriber) -> rusqlite::Re
         .prepare_cached(
             "INSERT INTO subscriber (id, kind, address, address_key, state, services, groups, incidents, maintenance,
                  min_impact, language, timezone, created_at, confirmed_at)
-             VALUES (?1, 'mail', ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+             VALUES (?1, ?14, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
              ON CONFLICT (address_key) DO UPDATE SET address = excluded.address, state = excluded.state,
                  services = excluded.services, groups = excluded.groups, incidents = excluded.incidents,
                  maintenance = excluded.maintenance, min_impact = excluded.min_impact, language = excluded.language,
@@ -254,7 +249,7 @@ pub(super) fn put(tx: &Transaction<'_>, subscriber: &Subscriber) -> rusqlite::Re
             rusqlite::params![
                 subscriber.id.as_bytes(),
                 subscriber.address.as_str(),
-                key_of(&subscriber.address),
+                subscriber.address.key(),
                 subscriber.state.as_str(),
                 json(&wants.services)?,
                 json(&wants.groups)?,
@@ -265,6 +260,7 @@ pub(super) fn put(tx: &Transaction<'_>, subscriber: &Subscriber) -> rusqlite::Re
                 subscriber.timezone,
                 At(subscriber.created_at),
                 subscriber.confirmed_at.map(At),
+                subscriber.address.way().as_str(),
             ],
             |row| row.get(0),
         )?;
@@ -311,16 +307,16 @@ pub(super) fn by_id(db: &Connection, id: &SubscriberId) -> rusqlite::Result<Opti
         .optional()
 }
 
-pub(super) fn by_address(db: &Connection, address: &Address) -> rusqlite::Result<Option<Subscriber>> {
+pub(super) fn by_address(db: &Connection, address: &Destination) -> rusqlite::Result<Option<Subscriber>> {
     db.prepare_cached(&format!("SELECT {COLUMNS} FROM subscriber WHERE address_key = ?1"))?
-        .query_row([key_of(address)], from_row)
+        .query_row([address.key()], from_row)
         .optional()
 }
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<Subscriber> {
     Ok(Subscriber {
         id: SubscriberId::from_bytes(row.get(0)?),
-        address: row.get::<_, super::row::Word<Address>>(1)?.0,
+        address: row.get::<_, super::row::Word<Destination>>(1)?.0,
         state: row.get(2)?,
         wants: Wants {
             services: row.get::<_, Json<_>>(3)?.0,

@@ -14,7 +14,7 @@ use crate::{
         EventId, Impact, IncidentId, IncidentStatus, ServiceId, ServiceStatus, SubscriberId,
         event::{Event, EventKind},
         incident::{Affected, Incident, Origin},
-        subscriber::{Address, Subscriber, SubscriberState, Wants},
+        subscriber::{Destination, Subscriber, SubscriberState, Wants},
     },
     judge::Step,
 };
@@ -100,7 +100,7 @@ pub(super) fn event(n: u8, kind: EventKind, incident: &Incident) -> Event {
 pub(super) fn subscriber(n: u8, services: &[&str]) -> Subscriber {
     Subscriber {
         id: SubscriberId::from_bytes([n; 16]),
-        address: Address::parse(&format!("reader{n}@example.org")).unwrap(),
+        address: Destination::parse(&format!("reader{n}@example.org")).unwrap(),
         state: SubscriberState::Confirmed,
         wants: Wants { services: services.iter().map(|id| service(id)).collect(), ..Wants::default() },
         language: None,

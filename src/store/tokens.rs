@@ -22,6 +22,7 @@ const KEY_BYTES: usize = 32;
 const MAC_BYTES: usize = 16;
 const UNSUBSCRIBE: &[u8] = b"watchbell unsubscribe 1\0";
 const MANAGE: &[u8] = b"watchbell manage 1\0";
+const WEBHOOK: &[u8] = b"watchbell webhook secret 1\0";
 /// Seconds since 1970, which end in 2106.
 const TIME_BYTES: usize = 4;
 
@@ -116,6 +117,13 @@ impl Key {
         token.extend(until);
         token.extend(mac.finalize().into_bytes().iter().take(MAC_BYTES));
         URL_SAFE_NO_PAD.encode(token)
+    }
+
+    /// The secret that signs what is sent to a subscriber's webhook. It is nowhere written down; who
+    /// leaves and comes back has another one, since they have another id.
+    #[must_use]
+    pub fn webhook_secret(&self, subscriber: &SubscriberId) -> [u8; 32] {
+        self.mac(WEBHOOK, subscriber).finalize().into_bytes().into()
     }
 
     /// Whose token of [`Key::manage`] that is; `None` if we never made it, or it is too old.
@@ -216,6 +224,16 @@ mod tests {
     #[test]
     fn tokens_of_released_versions_stay_good() {
         assert_eq!(Key([3; 32]).unsubscribe(&id(9)), "CQkJCQkJCQkJCQkJCQkJCfeg4zUR3_kzqjDJSmUxcQE");
+    }
+
+    #[test]
+    fn every_webhook_has_a_secret_of_its_own_that_no_token_shows() {
+        let (one, two) = (Key([1; 32]), Key([2; 32]));
+        let secret = one.webhook_secret(&id(7));
+        assert_eq!(secret, one.webhook_secret(&id(7)));
+        assert!(secret != one.webhook_secret(&id(8)) && secret != two.webhook_secret(&id(7)));
+        let token = URL_SAFE_NO_PAD.decode(one.unsubscribe(&id(7))).unwrap();
+        assert_ne!(secret[..MAC_BYTES], token[16..]);
     }
 
     #[test]

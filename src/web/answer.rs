@@ -38,7 +38,7 @@ pub(super) async fn answer(
         Route::Subscribe if request.method() != Method::POST => {
             file(app, vec!["subscribe".to_owned()], false, &request).await
         }
-        Route::Subscribe if !app.takes_subscribers => missing(app, request.headers()).await,
+        Route::Subscribe if !app.takes.any() => missing(app, request.headers()).await,
         Route::Subscribe => subscribing::subscribe(app, request, connection, limits).await,
         Route::Elsewhere(to) => elsewhere(&to, request.uri().query()),
         Route::Nothing => missing(app, request.headers()).await,

@@ -6,11 +6,13 @@
 use jiff::tz::TimeZone;
 use url::form_urlencoded;
 
+use super::Takes;
 use crate::domain::{
     GroupId, Impact, ServiceId,
     asking::Asking,
     service::Rules,
-    subscriber::{Address, BadAddress, Choice, Wants},
+    subscriber::{Address, BadAddress, Choice, Destination, Wants},
+    webhook::{BadUrl, WebhookUrl},
 };
 
 /// The fields of a form, in order.
@@ -21,8 +23,12 @@ pub(super) type Fields = Vec<(String, String)>;
 pub(super) enum Refusal {
     /// No form that we can read.
     Body,
-    /// No address, or several.
+    /// No address, or several; or a webhook besides.
     NoAddress,
+    /// A webhook, and the site takes none.
+    NoWebhooks,
+    /// A webhook that cannot be called, whoever's it is.
+    Webhook(BadUrl),
     /// An address that cannot be written to, whoever it is.
     Address(BadAddress),
     /// A service that there is not.
@@ -45,6 +51,11 @@ impl Refusal {
         match self {
             Self::Body => "asking.bad_body",
             Self::NoAddress => "asking.no_address",
+            Self::NoWebhooks => "asking.no_webhooks",
+            Self::Webhook(BadUrl::TooLong) => "asking.webhook_too_long",
+            Self::Webhook(BadUrl::Port) => "asking.webhook_port",
+            Self::Webhook(BadUrl::Host) => "asking.webhook_host",
+            Self::Webhook(BadUrl::Form | BadUrl::Scheme | BadUrl::Parts) => "asking.webhook_form",
             Self::Address(BadAddress::TooLong) => "asking.too_long",
             Self::Address(BadAddress::Form) => "asking.bad_form",
             Self::Address(BadAddress::Local) => "asking.bad_local",
@@ -114,19 +125,32 @@ pub(super) fn value<'a>(fields: &'a Fields, name: &str) -> Option<&'a str> {
     values(fields, name).last()
 }
 
-/// What a form asks for.
-pub(super) fn asking(fields: &Fields, rules: &Rules) -> Result<Asking, Refusal> {
-    let mut addresses = fields.iter().filter(|(name, _)| name == "email").map(|(_, value)| value);
-    let (Some(address), None) = (addresses.next(), addresses.next()) else { return Err(Refusal::NoAddress) };
-    if address.trim().is_empty() {
-        return Err(Refusal::NoAddress);
-    }
-    let address = Address::parse(address).map_err(Refusal::Address)?;
+/// What a form asks for, of what the site `takes`.
+pub(super) fn asking(fields: &Fields, rules: &Rules, takes: Takes) -> Result<Asking, Refusal> {
+    let address = destination(fields, takes)?;
     let mut choice = choice(fields, rules, &Choice::default())?;
     if !(choice.wants.incidents || choice.wants.maintenance) {
         (choice.wants.incidents, choice.wants.maintenance) = (true, true);
     }
     Ok(Asking { address, choice })
+}
+
+/// Where news is to go: to one address or one webhook.
+fn destination(fields: &Fields, takes: Takes) -> Result<Destination, Refusal> {
+    let (mut addresses, mut webhooks) = (values(fields, "email"), values(fields, "webhook"));
+    match (addresses.next(), webhooks.next(), addresses.next().or(webhooks.next())) {
+        (Some(address), None, None) if takes.mail => {
+            // Not trimmed of all that is blank: a line end within is never meant.
+            Ok(Address::parse(address).map_err(Refusal::Address)?.into())
+        }
+        (None, Some(_), None) if !takes.webhooks => Err(Refusal::NoWebhooks),
+        (None, Some(url), None) => match WebhookUrl::parse(url) {
+            Ok(url) if url.is_inner() => Err(Refusal::Webhook(BadUrl::Host)),
+            Ok(url) => Ok(url.into()),
+            Err(why) => Err(Refusal::Webhook(why)),
+        },
+        _ => Err(Refusal::NoAddress),
+    }
 }
 
 /// What a form chooses, of what there is, and of what was chosen `before` and is not there any more: no
@@ -198,7 +222,30 @@ mod tests {
     const FORM: &str = "application/x-www-form-urlencoded";
 
     fn ask(body: &str) -> Result<Asking, Refusal> {
-        asking(&fields(FORM, body.as_bytes())?, &rules(&["api", "web"]))
+        asking(&fields(FORM, body.as_bytes())?, &rules(&["api", "web"]), BOTH)
+    }
+
+    const BOTH: Takes = Takes { mail: true, webhooks: true };
+
+    #[test]
+    fn a_webhook_is_taken_where_the_site_takes_any_and_only_a_public_one() {
+        let asked = ask("webhook=https%3A%2F%2FExample.org%2Fx&email=&service=api").unwrap();
+        assert_eq!(asked.address.as_str(), "https://example.org/x");
+        for (body, refusal) in [
+            ("webhook=https://example.org/&email=a@example.org", Refusal::NoAddress),
+            ("webhook=https://example.org/&webhook=https://example.net/", Refusal::NoAddress),
+            ("webhook=http://example.org/", Refusal::Webhook(BadUrl::Scheme)),
+            ("webhook=https://10.0.0.1/", Refusal::Webhook(BadUrl::Host)),
+            ("webhook=https://[::ffff:127.0.0.1]/", Refusal::Webhook(BadUrl::Host)),
+            ("webhook=https://169.254.169.254/latest/", Refusal::Webhook(BadUrl::Host)),
+            ("webhook=https://localhost/", Refusal::Webhook(BadUrl::Host)),
+            ("webhook=https://example.org:22/", Refusal::Webhook(BadUrl::Port)),
+        ] {
+            assert_eq!(ask(body), Err(refusal), "{body}");
+        }
+        let fields = fields(FORM, b"webhook=https://example.org/").unwrap();
+        let mail = Takes { mail: true, webhooks: false };
+        assert_eq!(asking(&fields, &rules(&["api"]), mail), Err(Refusal::NoWebhooks));
     }
 
     #[test]
@@ -206,7 +253,7 @@ mod tests {
         let asking = ask("email=Ann%2Bnews%40Example.org").unwrap();
         assert_eq!(asking.address.as_str(), "Ann+news@example.org");
         assert_eq!(asking.choice, Choice::default());
-        assert_eq!(ask("email=u%40b%C3%BCcher.example").unwrap().address.domain(), "xn--bcher-kva.example");
+        assert_eq!(ask("email=u%40b%C3%BCcher.example").unwrap().address.as_str(), "u@xn--bcher-kva.example");
     }
 
     #[test]
@@ -254,7 +301,7 @@ mod tests {
         let body = "--b\r\nContent-Disposition: form-data; name=\"email\"\r\n\r\na@example.org\r\n--b\r\n\
                     content-disposition: form-data; name=\"service\"\r\n\r\napi\r\n--b--\r\n";
         let parts = fields("multipart/form-data; boundary=b", body.as_bytes()).unwrap();
-        assert_eq!(asking(&parts, &rules(&["api"])), ask("email=a@example.org&service=api"));
+        assert_eq!(asking(&parts, &rules(&["api"]), BOTH), ask("email=a@example.org&service=api"));
         for (media, body) in [
             ("multipart/form-data", body),
             ("multipart/form-data; boundary=c", body),

@@ -35,6 +35,7 @@ use self::{connections::Connection, files::Files};
 use crate::{
     config::Config,
     domain::{asking::Asking, service::Rules, subscriber::Choice},
+    secret::Secret,
     store::Taken,
 };
 
@@ -55,12 +56,11 @@ pub trait Endpoints: Send + Sync {
     /// If the store cannot do it now; so for the next ones.
     fn ask(&self, asking: &Asking, client: IpAddr) -> Result<Taken, Unavailable>;
 
-    /// Confirms by a token; gives the token of the way to one's choice. `None`: it is too old, or was
-    /// none of ours.
-    fn confirm(&self, token: &str) -> Result<Option<String>, Unavailable>;
+    /// Confirms by a token. `None`: it is too old, or was none of ours.
+    fn confirm(&self, token: &str) -> Result<Option<Joined>, Unavailable>;
 
     /// What whoever has this token of [`Endpoints::confirm`], or of a mail, chose.
-    fn choice(&self, token: &str) -> Result<Option<Choice>, Unavailable>;
+    fn choice(&self, token: &str) -> Result<Option<Chosen>, Unavailable>;
 
     /// Gives them another choice; whether they are there.
     fn choose(&self, token: &str, choice: Choice) -> Result<bool, Unavailable>;
@@ -73,6 +73,24 @@ pub trait Endpoints: Send + Sync {
     /// # Errors
     /// The reason why not, in words that may be shown to anyone.
     fn health(&self) -> Result<(), String>;
+}
+
+/// Somebody who has just confirmed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Joined {
+    /// The token of the way to what they chose.
+    pub manage: String,
+    /// What signs the calls of their webhook, if it is one, as they copy it.
+    pub secret: Option<Secret>,
+}
+
+/// What somebody chose, as they may see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chosen {
+    /// What they chose.
+    pub choice: Choice,
+    /// As in [`Joined`].
+    pub secret: Option<Secret>,
 }
 
 /// Something cannot be done now, but may be later.
@@ -89,8 +107,25 @@ pub struct App {
     endpoints: Arc<dyn Endpoints>,
     /// What there is to choose from.
     rules: Arc<Rules>,
-    /// Whether `POST /subscribe` is answered.
-    takes_subscribers: bool,
+    /// What `POST /subscribe` takes.
+    takes: Takes,
+}
+
+/// What the public may ask for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Takes {
+    /// News by mail.
+    pub mail: bool,
+    /// News by webhook.
+    pub webhooks: bool,
+}
+
+impl Takes {
+    /// Anything at all.
+    #[must_use]
+    pub const fn any(self) -> bool {
+        self.mail || self.webhooks
+    }
 }
 
 impl App {
@@ -100,13 +135,13 @@ impl App {
         let bases = [&config.site.url, &config.server.url].map(|url| url.path().to_owned());
         let proxies = config.server.trusted_proxies.clone();
         Self::with(config.site.output.clone(), bases.into(), proxies, pages, endpoints)
-            .subscribing(Arc::new(config.rules.clone()), takes_subscribers(config))
+            .subscribing(Arc::new(config.rules.clone()), takes(config))
     }
 
-    /// The same, where people can choose among `rules`, and ask for news if it `takes_subscribers`.
+    /// The same, where people can choose among `rules`, and ask for what it `takes`.
     #[must_use]
-    pub fn subscribing(self, rules: Arc<Rules>, takes_subscribers: bool) -> Self {
-        Self { rules, takes_subscribers, ..self }
+    pub fn subscribing(self, rules: Arc<Rules>, takes: Takes) -> Self {
+        Self { rules, takes, ..self }
     }
 
     /// The same from its parts; each of `bases` begins and ends with `/`.
@@ -122,14 +157,24 @@ impl App {
         bases.sort_by_key(|base| std::cmp::Reverse(base.len()));
         bases.dedup();
         let files = Files::new(root);
-        Self { files, bases, pages, trusted_proxies, endpoints, rules: Arc::default(), takes_subscribers: false }
+        Self { files, bases, pages, trusted_proxies, endpoints, rules: Arc::default(), takes: Takes::default() }
     }
 }
 
-/// Whether people can ask for news: nobody is written to without a mail server.
+/// What the public may ask for: nobody is written to without a mail server.
+#[must_use]
+pub fn takes(config: &Config) -> Takes {
+    let subscriptions = &config.subscriptions;
+    Takes {
+        mail: subscriptions.enabled && config.email.is_some(),
+        webhooks: subscriptions.enabled && subscriptions.webhooks,
+    }
+}
+
+/// Whether the site has a form: it is for mail, first of all.
 #[must_use]
 pub fn takes_subscribers(config: &Config) -> bool {
-    config.subscriptions.enabled && config.email.is_some()
+    takes(config).mail
 }
 
 impl std::fmt::Debug for App {

@@ -13,12 +13,13 @@ use hyper::{
 };
 
 use super::{
+    Chosen, Joined,
     answer::{set, with_type},
     body::Body,
     form::Refusal,
     press::{Notice, Press},
 };
-use crate::{config::Config, domain::subscriber::Choice, site::SiteError};
+use crate::{config::Config, site::SiteError};
 
 /// The pages, ready to be sent.
 #[derive(Clone, Debug)]
@@ -31,6 +32,8 @@ pub struct Pages {
     pub try_again: Bytes,
     /// A request was taken: the same whatever is known of its address.
     pub asked: Bytes,
+    /// The same for a webhook.
+    pub asked_webhook: Bytes,
     /// Too many requests came from there.
     pub too_many: Bytes,
     /// A request cannot be taken just now.
@@ -68,6 +71,7 @@ impl Pages {
             unsubscribed: plain("Unsubscribed", "<p>The address that got this link gets no more messages.</p>"),
             try_again: plain("Not unsubscribed yet", &button("Unsubscribe")),
             asked: plain("Check your mail", "<p>If this address can get mail, a message is on its way to it.</p>"),
+            asked_webhook: plain("Look at your receiver", "<p>If it can be called, a message is posted to it.</p>"),
             too_many: plain("Too many requests", "<p>Nothing was sent. Try again in an hour.</p>"),
             not_now: plain("Not done yet", again),
             confirm: plain("Confirm", &button("Yes, send me news")),
@@ -90,6 +94,7 @@ impl Pages {
             unsubscribed: press.message("unsubscribe.done", "unsubscribe.done_text", "unsubscribe.done_more")?,
             try_again: button("unsubscribe.later", "unsubscribe.later_text", "unsubscribe.later_button")?,
             asked: press.beside_site("asking.asked", "asking.asked_text", "asking.asked_more")?,
+            asked_webhook: press.beside_site("asking.called", "asking.called_text", "asking.called_more")?,
             too_many: press.beside_site("asking.too_many", "asking.too_many_text", "")?,
             not_now: press.beside_site("asking.later", "asking.later_text", "")?,
             confirm: button("confirm.title", "confirm.text", "confirm.button")?,
@@ -106,9 +111,9 @@ impl Pages {
         or_plain(page, || plain("Not subscribed", "<p>Go back and correct it.</p>"))
     }
 
-    /// Says that news comes from now on, with the token of the way to one's choice.
-    pub(super) fn confirmed(&self, token: &str) -> Bytes {
-        let page = self.press.as_ref().map(|press| press.confirmed(token));
+    /// Says that news comes from now on, with the way to one's choice, and a webhook's secret.
+    pub(super) fn confirmed(&self, joined: &Joined) -> Bytes {
+        let page = self.press.as_ref().map(|press| press.confirmed(joined));
         or_plain(page, || plain("Confirmed", "<p>News goes to the address that got this link from now on.</p>"))
     }
 
@@ -118,8 +123,8 @@ impl Pages {
     }
 
     /// What somebody chose, to be changed.
-    pub(super) fn manage(&self, choice: &Choice, notice: Notice) -> Bytes {
-        let page = self.press.as_ref().map(|press| press.manage(choice, notice));
+    pub(super) fn manage(&self, chosen: &Chosen, notice: Notice) -> Bytes {
+        let page = self.press.as_ref().map(|press| press.manage(chosen, notice));
         or_plain(page, || plain("What you hear of", "<p>It cannot be shown just now. Try again later.</p>"))
     }
 }

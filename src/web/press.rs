@@ -4,9 +4,11 @@ use hyper::body::Bytes;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::{Chosen, Joined};
 use crate::{
     config::Config,
     domain::subscriber::Choice,
+    secret::Secret,
     site::{
         SiteError,
         context::Context,
@@ -49,12 +51,15 @@ struct Message {
     more: String,
     /// A link, if there is one: its label is never empty.
     link: Option<view::Link>,
+    /// What signs the calls of a webhook.
+    secret: Option<String>,
 }
 
 #[derive(Serialize)]
 struct Manage {
     base: Base,
     text: String,
+    secret: Option<String>,
     notice: Option<Said>,
     choice: Choices,
 }
@@ -93,8 +98,9 @@ impl Press {
     /// # Errors
     /// If a template does not fit.
     pub(super) fn proven(self) -> Result<Self, SiteError> {
-        self.confirmed("")?;
-        self.manage(&Choice::default(), Notice::Saved)?;
+        let secret = Some(Secret::new("whsec_"));
+        self.confirmed(&Joined { manage: String::new(), secret: secret.clone() })?;
+        self.manage(&Chosen { choice: Choice::default(), secret }, Notice::Saved)?;
         Ok(self)
     }
 
@@ -127,13 +133,24 @@ impl Press {
     }
 
     /// That news comes from now on.
-    pub(super) fn confirmed(&self, token: &str) -> Result<Bytes, SiteError> {
-        let link = view::Link { text: self.words("confirm.manage"), href: format!("../manage/{token}") };
-        self.say("confirm.done", "confirm.done_text", "confirm.done_more", Depth::Below, Some(link))
+    pub(super) fn confirmed(&self, joined: &Joined) -> Result<Bytes, SiteError> {
+        let href = format!("../manage/{}", joined.manage);
+        let (more, manage) = match joined.secret {
+            Some(_) => ("confirm.done_webhook", "confirm.manage_webhook"),
+            None => ("confirm.done_more", "confirm.manage"),
+        };
+        let message = Message {
+            base: self.base("confirm.done", Depth::Below),
+            text: self.words("confirm.done_text"),
+            more: self.words(more),
+            link: Some(view::Link { text: self.words(manage), href }),
+            secret: shown(joined.secret.as_ref()),
+        };
+        Ok(self.context.templates.render("message.html", message)?.into())
     }
 
     /// What was chosen, to be changed.
-    pub(super) fn manage(&self, choice: &Choice, notice: Notice) -> Result<Bytes, SiteError> {
+    pub(super) fn manage(&self, chosen: &Chosen, notice: Notice) -> Result<Bytes, SiteError> {
         let notice = match notice {
             Notice::None => None,
             Notice::Saved => Some(Said { class: "ok", text: self.words("manage.saved") }),
@@ -146,7 +163,8 @@ impl Press {
             base: self.base("manage.title", Depth::Below),
             text: self.words("manage.text"),
             notice,
-            choice: Choices::new(&self.context, choice),
+            secret: shown(chosen.secret.as_ref()),
+            choice: Choices::new(&self.context, &chosen.choice),
         };
         Ok(self.context.templates.render("manage.html", page)?.into())
     }
@@ -160,7 +178,7 @@ impl Press {
         link: Option<view::Link>,
     ) -> Result<Bytes, SiteError> {
         let more = if more.is_empty() { String::new() } else { self.words(more) };
-        let message = Message { base: self.base(title, depth), text: self.words(text), more, link };
+        let message = Message { base: self.base(title, depth), text: self.words(text), more, link, secret: None };
         Ok(self.context.templates.render("message.html", message)?.into())
     }
 
@@ -195,6 +213,11 @@ impl Press {
         base.noindex = true;
         base
     }
+}
+
+/// On the one page that is for whoever owns it.
+fn shown(secret: Option<&Secret>) -> Option<String> {
+    secret.map(|secret| secret.reveal().to_owned())
 }
 
 /// The site's own styles and pictures, a form that leads back here, and nothing else.

@@ -13,7 +13,7 @@ use hyper::{
 use tokio::task::spawn_blocking;
 
 use super::{
-    App, Limits, Unavailable,
+    App, Chosen, Limits, Unavailable,
     answer::{is_token, plain, set, unreadable},
     body::Body,
     client,
@@ -23,7 +23,7 @@ use super::{
     press::Notice,
     receive,
 };
-use crate::store::Taken;
+use crate::{domain::subscriber::Way, store::Taken};
 
 /// A form may be so much longer than other bodies: it may name many services.
 const FORM: usize = 4;
@@ -42,12 +42,16 @@ pub(super) async fn subscribe(
         Err(Unread::Response(response)) => return response,
         Err(Unread::Refused) => return refused(app, Refusal::Body),
     };
-    let asking = match form::asking(&fields, &app.rules) {
+    let asking = match form::asking(&fields, &app.rules, app.takes) {
         Ok(asking) => asking,
         Err(why) => return refused(app, why),
     };
+    let asked = match asking.address.way() {
+        Way::Mail => &app.pages.asked,
+        Way::Webhook => &app.pages.asked_webhook,
+    };
     match blocking(app, move |app| app.endpoints.ask(&asking, client)).await {
-        Ok(Taken::Down) => page(app, StatusCode::OK, &app.pages.asked),
+        Ok(Taken::Down) => page(app, StatusCode::OK, asked),
         Ok(Taken::TooMany { .. }) => {
             let mut response = page(app, StatusCode::TOO_MANY_REQUESTS, &app.pages.too_many);
             // Not the very moment: that would say when others of the network asked.
@@ -76,7 +80,7 @@ pub(super) async fn confirm(
         return page(app, StatusCode::GONE, &app.pages.old);
     }
     match blocking(app, move |app| app.endpoints.confirm(&token)).await {
-        Ok(Some(manage)) => page(app, StatusCode::OK, &app.pages.confirmed(&manage)),
+        Ok(Some(joined)) => page(app, StatusCode::OK, &app.pages.confirmed(&joined)),
         Ok(None) => page(app, StatusCode::GONE, &app.pages.old),
         Err(trouble) => not_now(app, &app.pages.confirm_again, trouble),
     }
@@ -103,16 +107,16 @@ pub(super) async fn manage(
         return page(app, StatusCode::GONE, &app.pages.too_old());
     }
     let done = blocking(app, move |app| match fields {
-        None => app.endpoints.choice(&token).map(|choice| choice.map(|choice| Managed::Shown(choice, Notice::None))),
+        None => app.endpoints.choice(&token).map(|chosen| chosen.map(|chosen| Managed::Shown(chosen, Notice::None))),
         Some(fields) if form::value(&fields, "do") == Some("leave") => {
             app.endpoints.leave(&token).map(|was_there| was_there.then_some(Managed::Left))
         }
         Some(fields) => choose(app, &token, &fields),
     });
     match done.await {
-        Ok(Some(Managed::Shown(choice, notice))) => {
+        Ok(Some(Managed::Shown(chosen, notice))) => {
             let status = if matches!(notice, Notice::Wrong(_)) { StatusCode::BAD_REQUEST } else { StatusCode::OK };
-            page(app, status, &app.pages.manage(&choice, notice))
+            page(app, status, &app.pages.manage(&chosen, notice))
         }
         Ok(Some(Managed::Left)) => page(app, StatusCode::OK, &app.pages.unsubscribed),
         Ok(None) => page(app, StatusCode::GONE, &app.pages.too_old()),
@@ -146,13 +150,13 @@ pub(super) async fn unsubscribe(
 
 /// What became of a visit to one's choice.
 enum Managed {
-    Shown(crate::domain::subscriber::Choice, Notice),
+    Shown(Chosen, Notice),
     Left,
 }
 
 fn choose(app: &App, token: &str, fields: &Fields) -> Result<Option<Managed>, Unavailable> {
     let Some(before) = app.endpoints.choice(token)? else { return Ok(None) };
-    let wanted = form::choice(fields, &app.rules, &before).and_then(|choice| {
+    let wanted = form::choice(fields, &app.rules, &before.choice).and_then(|choice| {
         let hears = choice.wants.incidents || choice.wants.maintenance;
         if hears { Ok(choice) } else { Err(Refusal::Kind) }
     });
@@ -160,7 +164,7 @@ fn choose(app: &App, token: &str, fields: &Fields) -> Result<Option<Managed>, Un
         Err(why) => Ok(Some(Managed::Shown(before, Notice::Wrong(why.key())))),
         Ok(choice) => {
             let saved = app.endpoints.choose(token, choice.clone())?;
-            Ok(saved.then_some(Managed::Shown(choice, Notice::Saved)))
+            Ok(saved.then_some(Managed::Shown(Chosen { choice, ..before }, Notice::Saved)))
         }
     }
 }

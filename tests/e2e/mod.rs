@@ -24,6 +24,7 @@ mod reload;
 mod scale;
 mod stage;
 mod subscribing;
+mod webhooks;
 
 /// Nothing here should take longer.
 pub const SOON: Duration = Duration::from_secs(30);

@@ -18,7 +18,7 @@ use watchbell::{
     domain::{asking::Asking, subscriber::Choice},
     fsio,
     store::Taken,
-    web::{self, App, Endpoints, Limits, Pages, Unavailable},
+    web::{self, App, Chosen, Endpoints, Joined, Limits, Pages, Unavailable},
 };
 
 use super::{
@@ -45,12 +45,12 @@ impl Endpoints for Desk {
         Ok(Taken::Down)
     }
 
-    fn confirm(&self, token: &str) -> Result<Option<String>, Unavailable> {
-        Ok((token == "good").then(|| "mine".to_owned()))
+    fn confirm(&self, token: &str) -> Result<Option<Joined>, Unavailable> {
+        Ok((token == "good").then(|| Joined { manage: "mine".to_owned(), secret: None }))
     }
 
-    fn choice(&self, token: &str) -> Result<Option<Choice>, Unavailable> {
-        Ok((token == "mine").then(Choice::default))
+    fn choice(&self, token: &str) -> Result<Option<Chosen>, Unavailable> {
+        Ok((token == "mine").then(|| Chosen { choice: Choice::default(), secret: None }))
     }
 
     fn choose(&self, token: &str, _: Choice) -> Result<bool, Unavailable> {

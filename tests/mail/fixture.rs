@@ -18,7 +18,7 @@ use watchbell::{
         event::{Event, EventKind},
         incident::{Affected, Incident, Origin},
         service::{IncidentRules, Rules, Service},
-        subscriber::{Address, Subscriber, SubscriberState, Wants},
+        subscriber::{Address, Subscriber, SubscriberState, Wants, Way},
     },
     judge::Step,
     notify::{compose::Composer, ledger::StoreLedger, outbox::Outbox},
@@ -209,7 +209,7 @@ impl World {
         random[..8].copy_from_slice(&(n as u64).to_be_bytes());
         Subscriber {
             id: SubscriberId::new(at(-3600), random),
-            address: Address::parse(&format!("reader{n}@example.net")).unwrap(),
+            address: Address::parse(&format!("reader{n}@example.net")).unwrap().into(),
             state: SubscriberState::Confirmed,
             wants: Wants::default(),
             language: None,
@@ -242,6 +242,17 @@ impl World {
 
     pub fn incident_id(&self) -> IncidentId {
         self.incident.id.clone()
+    }
+
+    /// The same for what leaves by that way.
+    pub fn ledger_of(&self, way: Way) -> StoreLedger {
+        let config = Self::store_config(&self.folder);
+        StoreLedger::new(Store::open(&config, at(0)).unwrap().telling_by(way), Key::open(&config).unwrap())
+    }
+
+    /// A new start of whoever tells by that way.
+    pub fn epoch_of(&self, way: Way) -> i64 {
+        Store::open(&Self::store_config(&self.folder), at(0)).unwrap().telling_by(way).new_epoch().unwrap()
     }
 
     pub fn outbox(&mut self, connections: u32) -> Outbox {

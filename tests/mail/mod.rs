@@ -1,5 +1,5 @@
-//! Telling by mail, against a mail server that does what it is told, with the real pool and the
-//! real store.
+//! Telling by mail and by webhook, against servers that do what they are told, with the real pool and
+//! the real store.
 
 mod bounces;
 mod cuts;
@@ -8,3 +8,4 @@ pub mod fixture;
 mod pauses;
 mod pool;
 mod signed;
+mod webhooks;

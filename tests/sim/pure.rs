@@ -107,7 +107,7 @@ impl Play {
         let now = at("2026-03-01T00:00:00Z");
         let subscriber = Subscriber {
             id: SubscriberId::from_bytes([1; 16]),
-            address: Address::parse("a@example.org").unwrap(),
+            address: Address::parse("a@example.org").unwrap().into(),
             state: SubscriberState::Confirmed,
             wants: Wants::default(),
             language: None,

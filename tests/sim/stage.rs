@@ -203,7 +203,7 @@ impl Sim {
         let at = self.simulation.wall_at(moment);
         let subscriber = Subscriber {
             id: SubscriberId::from_bytes([self.people; 16]),
-            address: Address::parse(address).unwrap(),
+            address: Address::parse(address).unwrap().into(),
             state: SubscriberState::Confirmed,
             wants,
             language: None,

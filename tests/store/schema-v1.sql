@@ -173,6 +173,7 @@ CREATE TABLE delivery (
     incident       TEXT NOT NULL,
     recipient      TEXT NOT NULL DEFAULT 'subscriber',
     subscriber     BLOB NOT NULL,
+    way            TEXT NOT NULL DEFAULT 'mail',
     state          TEXT NOT NULL,
     epoch          INTEGER,
     attempts       INTEGER NOT NULL DEFAULT 0,
@@ -184,8 +185,8 @@ CREATE TABLE delivery (
     returned       TEXT,
     UNIQUE (event, subscriber)
 ) STRICT;
-INSERT INTO delivery VALUES(1,X'01a1fb6766207673bd5dda6df67a2e8a',X'01a1fb67662074149414141414141414',1,'2026-11-21-api','subscriber',X'02020202020202020202020202020202','sent',NULL,1,1795219230000,1795219261000,1795219261000,'250 ok',NULL,NULL);
-INSERT INTO delivery VALUES(2,X'01a1fb67662077b1aaf311a440bb2cc0',X'01a1fb67662074149414141414141414',1,'2026-11-21-api','subscriber',X'01010101010101010101010101010101','queued',NULL,0,1795219230000,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO delivery VALUES(1,X'01a1fb6766207673bd5dda6df67a2e8a',X'01a1fb67662074149414141414141414',1,'2026-11-21-api','subscriber',X'02020202020202020202020202020202','mail','sent',NULL,1,1795219230000,1795219261000,1795219261000,'250 ok',NULL,NULL);
+INSERT INTO delivery VALUES(2,X'01a1fb67662077b1aaf311a440bb2cc0',X'01a1fb67662074149414141414141414',1,'2026-11-21-api','subscriber',X'01010101010101010101010101010101','mail','queued',NULL,0,1795219230000,NULL,NULL,NULL,NULL,NULL);
 CREATE TABLE fan_out (
     no         INTEGER PRIMARY KEY AUTOINCREMENT,
     event      BLOB NOT NULL UNIQUE,
@@ -209,8 +210,8 @@ CREATE INDEX event_recorded ON event (recorded_at);
 CREATE INDEX event_revision ON event (revision);
 CREATE INDEX event_incident ON event (incident, seq);
 CREATE INDEX event_service_seq ON event_service (seq);
-CREATE INDEX delivery_open ON delivery (state, not_before, event_seq) WHERE done_at IS NULL;
-CREATE INDEX delivery_again ON delivery (not_before) WHERE done_at IS NULL AND attempts > 0;
+CREATE INDEX delivery_open ON delivery (way, state, not_before, event_seq) WHERE done_at IS NULL;
+CREATE INDEX delivery_again ON delivery (way, not_before) WHERE done_at IS NULL AND attempts > 0;
 CREATE INDEX delivery_lane ON delivery (subscriber, incident, event_seq);
 CREATE INDEX service_revision ON service (revision);
 CREATE INDEX fan_out_incident ON fan_out (incident, event_seq);
@@ -232,6 +233,7 @@ CREATE TABLE letter (
     id         BLOB PRIMARY KEY,
     kind       TEXT NOT NULL,
     subscriber BLOB NOT NULL,
+    way        TEXT NOT NULL DEFAULT 'mail',
     choice     TEXT NOT NULL,
     good_for   INTEGER NOT NULL,
     state      TEXT NOT NULL,
@@ -239,7 +241,7 @@ CREATE TABLE letter (
     attempts   INTEGER NOT NULL DEFAULT 0,
     not_before INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX letter_due ON letter (state, not_before);
+CREATE INDEX letter_due ON letter (way, state, not_before);
 CREATE INDEX letter_subscriber ON letter (subscriber);
 CREATE TABLE confirmation (
     hash       BLOB PRIMARY KEY,

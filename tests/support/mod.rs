@@ -8,6 +8,7 @@ pub mod netns;
 pub mod nginx;
 pub mod postfix;
 pub mod proxy;
+pub mod receiver;
 pub mod skip;
 pub mod smtp;
 pub mod target;

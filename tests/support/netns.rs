@@ -63,6 +63,17 @@ impl Network {
         ["ip", "netns", "exec", &self.name]
     }
 
+    /// The address of the other side of the link.
+    pub fn there(&self) -> Ipv4Addr {
+        Ipv4Addr::from_bits(self.host.to_bits() + 1)
+    }
+
+    /// Gives this side of the link another address.
+    pub fn also_here(&self, address: Ipv4Addr) {
+        let output = run("ip", &["address", "add", &format!("{address}/32"), "dev", &self.link]).unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+
     /// `ip` inside.
     pub fn ip(&self, args: &[&str]) {
         let output = run("ip", &[&["-n", self.name.as_str()], args].concat()).unwrap();

@@ -17,7 +17,7 @@ use watchbell::{
     domain::{asking::Asking, subscriber::Choice},
     fsio,
     store::Taken,
-    web::{self, App, Endpoints, Limits, Pages, Unavailable},
+    web::{self, App, Chosen, Endpoints, Joined, Limits, Pages, Takes, Unavailable},
 };
 
 /// Notes what it is asked.
@@ -52,13 +52,13 @@ impl Endpoints for Desk {
         Ok(Taken::Down)
     }
 
-    fn confirm(&self, token: &str) -> Result<Option<String>, Unavailable> {
+    fn confirm(&self, token: &str) -> Result<Option<Joined>, Unavailable> {
         self.confirmed.lock().unwrap().push(token.to_owned());
-        Ok((token == "good").then(|| "mine".to_owned()))
+        Ok((token == "good").then(|| Joined { manage: "mine".to_owned(), secret: None }))
     }
 
-    fn choice(&self, token: &str) -> Result<Option<Choice>, Unavailable> {
-        Ok((token == "mine").then(|| self.choice.lock().unwrap().clone()))
+    fn choice(&self, token: &str) -> Result<Option<Chosen>, Unavailable> {
+        Ok((token == "mine").then(|| Chosen { choice: self.choice.lock().unwrap().clone(), secret: None }))
     }
 
     fn choose(&self, token: &str, choice: Choice) -> Result<bool, Unavailable> {
@@ -114,7 +114,7 @@ impl Server {
         let bases = vec!["/status/".to_owned(), "/".to_owned()];
         let endpoints: Arc<dyn Endpoints> = Arc::<Desk>::clone(&desk);
         let app = App::with(folder.path().join("public"), bases, trusted, pages, endpoints);
-        let app = app.subscribing(Arc::default(), true);
+        let app = app.subscribing(Arc::default(), Takes { mail: true, webhooks: true });
         let (sender, app) = watch::channel(Arc::new(app));
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();

@@ -115,7 +115,7 @@ fn subscribe(config: &Config, clock: &dyn Clock) -> anyhow::Result<()> {
         getrandom::fill(&mut random)?;
         store.add_subscriber(&Subscriber {
             id: SubscriberId::new(now, random),
-            address: Address::parse(address)?,
+            address: Address::parse(address)?.into(),
             state: SubscriberState::Confirmed,
             wants,
             language: None,

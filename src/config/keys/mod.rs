@@ -287,9 +287,13 @@ pub static SUBSCRIPTIONS: Scope = Scope::new(
         .or("true"),
         Key::new("confirm_within", Type::Duration("5m", "30d"), r#""48h""#, "How long a confirmation link is good.")
             .or(r#""48h""#),
-        Key::new("webhooks", Type::Bool, "false", "Whether the public can have webhooks called.")
-            .or("false")
-            .later("`webhooks` is read, but this version lets nobody subscribe a webhook"),
+        Key::new(
+            "webhooks",
+            Type::Bool,
+            "false",
+            "Whether the public can have webhooks called, too: https and public addresses only.",
+        )
+        .or("false"),
     ],
 );
 

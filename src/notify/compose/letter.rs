@@ -231,7 +231,7 @@ impl Frame<'_> {
 }
 
 /// An incident with only a recipient's services in it, over when theirs are back.
-fn own_view(view: &IncidentView, recipient: Recipient<'_>) -> IncidentView {
+pub(in crate::notify) fn own_view(view: &IncidentView, recipient: Recipient<'_>) -> IncidentView {
     let (started_at, resolved_at) = recipient.stretch(view);
     IncidentView {
         root: view.root.clone().filter(|root| recipient.follows(root)),

@@ -177,12 +177,13 @@ impl Composer {
     pub fn compose(&self, draft: &Draft<'_>) -> Result<Outgoing, ComposeError> {
         let subscriber = draft.subscriber;
         let last = *draft.events.last().ok_or_else(nothing)?;
+        let to = mailbox(subscriber)?;
         let marks = Marks {
             delivery: draft.delivery,
             thread: thread_id(&last.incident, &subscriber.id),
             token: draft.tokens.unsubscribe.clone(),
             manage: draft.tokens.manage.clone(),
-            to: subscriber.address.as_str().to_owned(),
+            to: to.as_str().to_owned(),
         };
         let known = self.stencils.known(draft);
         let copied = if let Known::Stencil(stencil) = &known { stencil.fill(&marks) } else { None };
@@ -197,7 +198,7 @@ impl Composer {
             delivery: draft.delivery,
             subscriber: Some(subscriber.id),
             from: self.sender_for(&draft.tokens.envelope),
-            to: subscriber.address.clone(),
+            to: to.clone(),
             at: last.recorded_at,
             bytes: self.signed(bytes, last.recorded_at).into(),
         })
@@ -302,6 +303,7 @@ impl Composer {
         manage_until: Timestamp,
     ) -> Result<Outgoing, ComposeError> {
         let subscriber = &letter.subscriber;
+        let to = mailbox(subscriber)?;
         let choice = &letter.choice;
         let words = choice.language.as_deref().map_or(&self.site_words, |language| self.words(language));
         let zone = choice.timezone.as_deref().and_then(|name| TimeZone::get(name).ok());
@@ -323,12 +325,12 @@ impl Composer {
         if letter.kind != LetterKind::Confirm {
             headers.extend(self.list_headers(&links.leave));
         }
-        let bytes = self.bytes(letter.id, subscriber.address.as_str(), letter.at, &rendered, &headers)?;
+        let bytes = self.bytes(letter.id, to.as_str(), letter.at, &rendered, &headers)?;
         Ok(Outgoing {
             delivery: letter.id,
             subscriber: Some(subscriber.id),
             from: self.sender_for(&tokens.envelope),
-            to: subscriber.address.clone(),
+            to: to.clone(),
             at: letter.at,
             bytes: self.signed(bytes, letter.at).into(),
         })
@@ -437,6 +439,12 @@ fn header_text(text: &str) -> String {
 #[expect(clippy::needless_pass_by_value, reason = "the shape that `map_err` wants")]
 fn failed(error: lettre::error::Error) -> ComposeError {
     ComposeError::Mail(error.to_string())
+}
+
+/// Where a mail to them goes.
+fn mailbox(subscriber: &Subscriber) -> Result<&Address, ComposeError> {
+    let other = || ComposeError::Mail("whoever is told by a webhook has no address".to_owned());
+    subscriber.address.mail().ok_or_else(other)
 }
 
 fn nothing() -> ComposeError {

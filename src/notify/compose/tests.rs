@@ -400,7 +400,7 @@ fn five(like: &Subscriber) -> Vec<(Subscriber, String)> {
     let reader = |(n, address): (u8, &&str)| {
         let id = SubscriberId::new(at(0), [n; 10]);
         let token: String = ('a'..='z').chain('A'..='Z').cycle().skip(usize::from(n) * 7).take(43).collect();
-        (Subscriber { id, address: Address::parse(address).unwrap(), ..like.clone() }, token)
+        (Subscriber { id, address: Address::parse(address).unwrap().into(), ..like.clone() }, token)
     };
     (1..).zip(&addresses).map(reader).collect()
 }

@@ -103,7 +103,7 @@ fn subscriber(n: u64, person: &Person, at: Timestamp) -> Subscriber {
     id.iter_mut().zip(n.to_be_bytes()).for_each(|(to, from)| *to = from);
     Subscriber {
         id: SubscriberId::from_bytes(id),
-        address: person.address.clone(),
+        address: person.address.clone().into(),
         state: SubscriberState::Confirmed,
         wants: person.wants.clone(),
         language: person.language.clone(),

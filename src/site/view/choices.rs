@@ -20,6 +20,8 @@ pub struct Choices {
     pub languages: Vec<Item>,
     /// The zone; empty: that of the site.
     pub timezone: String,
+    /// Whether a webhook may be told, too.
+    pub webhooks: bool,
 }
 
 /// A group with its services.
@@ -92,6 +94,7 @@ impl Choices {
             impacts: [Impact::None, Impact::Minor, Impact::Major, Impact::Critical].map(impact).to_vec(),
             languages: languages(context, choice),
             timezone: choice.timezone.clone().unwrap_or_default(),
+            webhooks: context.takes_webhooks,
         }
     }
 }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 pub use self::parse::{Candidate, Parsed, parse};
 use super::{
     Filter, Store, StoreError,
-    subscribers::{by_address, has_left, key_of},
+    subscribers::{by_address, has_left},
     tokens,
 };
 use crate::domain::{
@@ -31,6 +31,7 @@ pub const COLUMNS: &[&str] = &[
     "state",
     "created_at",
     "confirmed_at",
+    "webhook",
 ];
 
 /// Something wrong with a line of a file.
@@ -67,7 +68,7 @@ pub struct Imported {
     pub duplicates: u64,
     /// Lines of people who left within the last 30 days: not brought back.
     pub left: u64,
-    /// Lines of another kind than mail.
+    /// Lines of another kind than mail or webhook.
     pub other_kinds: u64,
     /// Bad lines that were skipped, as asked for.
     pub skipped: Vec<LineError>,
@@ -96,7 +97,7 @@ pub fn import(
         let mut seen = HashSet::new();
         let mut changed = Vec::new();
         for candidate in candidates {
-            if !seen.insert(key_of(&candidate.address)) {
+            if !seen.insert(candidate.address.key()) {
                 imported.duplicates += 1;
                 continue;
             }
@@ -200,7 +201,7 @@ pub fn export(store: &Store, filter: &Filter, out: impl io::Write) -> Result<u64
     Ok(written)
 }
 
-fn record(subscriber: &Subscriber) -> [String; 10] {
+fn record(subscriber: &Subscriber) -> [String; 11] {
     let wants = &subscriber.wants;
     let mut kinds = Vec::new();
     if wants.incidents {
@@ -211,7 +212,7 @@ fn record(subscriber: &Subscriber) -> [String; 10] {
     }
     let join = |ids: Vec<&str>| ids.join(" ");
     [
-        subscriber.address.as_str().to_owned(),
+        subscriber.address.mail().map(|address| address.as_str().to_owned()).unwrap_or_default(),
         join(wants.services.iter().map(ServiceId::as_str).collect()),
         join(wants.groups.iter().map(GroupId::as_str).collect()),
         kinds.join(" "),
@@ -221,5 +222,6 @@ fn record(subscriber: &Subscriber) -> [String; 10] {
         subscriber.state.as_str().to_owned(),
         subscriber.created_at.to_string(),
         subscriber.confirmed_at.map(|at| at.to_string()).unwrap_or_default(),
+        subscriber.address.webhook().map(|url| url.as_str().to_owned()).unwrap_or_default(),
     ]
 }

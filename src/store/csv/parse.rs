@@ -8,7 +8,7 @@ use crate::{
     domain::{
         GroupId, Impact, ServiceId,
         service::Rules,
-        subscriber::{Address, SubscriberState},
+        subscriber::{BadDestination, Destination, SubscriberState},
     },
     untrusted,
 };
@@ -17,7 +17,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
     /// Where to write.
-    pub address: Address,
+    pub address: Destination,
     /// These services.
     pub services: Option<Vec<ServiceId>>,
     /// These groups.
@@ -45,7 +45,7 @@ pub struct Parsed {
     pub candidates: Vec<Candidate>,
     /// Bad lines, in order.
     pub errors: Vec<LineError>,
-    /// Lines of another kind than mail.
+    /// Lines of another kind than mail or webhook.
     pub other_kinds: u64,
     /// Columns that mean nothing to us.
     pub ignored_columns: Vec<String>,
@@ -55,6 +55,7 @@ pub struct Parsed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Column {
     Email,
+    Webhook,
     Services,
     Groups,
     Kinds,
@@ -79,6 +80,7 @@ impl Column {
             header.trim().to_lowercase().chars().map(|c| if matches!(c, ' ' | '-' | '.') { '_' } else { c }).collect();
         match name.as_str() {
             "email" | "e_mail" | "mail" | "email_address" | "address" => Self::Email,
+            "webhook" | "webhook_url" | "endpoint" => Self::Webhook,
             "services" | "service" | "components" | "component" | "subscriptions" => Self::Services,
             "groups" | "group" => Self::Groups,
             "kinds" => Self::Kinds,
@@ -136,7 +138,7 @@ pub fn parse(bytes: &[u8], rules: &Rules) -> Parsed {
         }
         let Some(columns) = &columns else {
             let named: Vec<_> = fields.iter().map(|field| Column::named(field)).collect();
-            if named.contains(&Column::Email) {
+            if named.contains(&Column::Email) || named.contains(&Column::Webhook) {
                 let ignored = fields.iter().zip(&named).filter(|(_, column)| **column == Column::Ignored);
                 parsed.ignored_columns = ignored.map(|(name, _)| untrusted::line(name, 60)).collect();
                 columns = Some(named);
@@ -177,7 +179,8 @@ fn parse_line(parsed: &mut Parsed, rules: &Rules, columns: &[Column], fields: &[
         let found = columns.iter().zip(fields).find(|(column, field)| **column == wanted && !field.is_empty());
         found.map(|(_, field)| *field)
     };
-    if cell(Column::Mode).is_some_and(|mode| !mode.to_lowercase().contains("mail")) {
+    let is_ours = |mode: &str| mode.contains("mail") || mode.contains("webhook");
+    if cell(Column::Mode).is_some_and(|mode| !is_ours(&mode.to_lowercase())) {
         parsed.other_kinds += 1;
         return;
     }
@@ -196,10 +199,19 @@ fn candidate<'a>(
     errors: &mut Vec<String>,
 ) -> Option<Candidate> {
     let shown = |text: &str| untrusted::line(text, 80);
-    let address = match cell(Column::Email).map(Address::parse) {
-        Some(Ok(address)) => Some(address),
-        Some(Err(why)) => {
-            errors.push(format!("`{}` is no address: {why}", shown(cell(Column::Email).unwrap_or(""))));
+    let given = cell(Column::Email).or(cell(Column::Webhook));
+    let address = match given.map(|text| (text, Destination::parse(text))) {
+        Some((text, Ok(Destination::Webhook(url)))) if url.is_inner() => {
+            errors.push(format!("`{}` cannot be called: only public addresses are", shown(text)));
+            None
+        }
+        Some((_, Ok(address))) => Some(address),
+        Some((text, Err(BadDestination::Webhook(why)))) => {
+            errors.push(format!("`{}` is no webhook: {why}", shown(text)));
+            None
+        }
+        Some((text, Err(BadDestination::Mail(why)))) => {
+            errors.push(format!("`{}` is no address: {why}", shown(text)));
             None
         }
         None => {

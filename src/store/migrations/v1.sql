@@ -139,8 +139,8 @@ CREATE TABLE latency (
     PRIMARY KEY (service_no, at)
 ) STRICT, WITHOUT ROWID;
 
--- `address_key` is the address as it is compared. `services` and `groups` are JSON arrays of ids;
--- both empty: everything.
+-- `kind` is the way, `mail` or `webhook`; `address_key` is the address as it is compared. `services` and
+-- `groups` are JSON arrays of ids; both empty: everything.
 CREATE TABLE subscriber (
     id             BLOB PRIMARY KEY,
     kind           TEXT NOT NULL,
@@ -168,7 +168,8 @@ CREATE TABLE departed (
     left_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- One event for one recipient. `recipient` says what `subscriber` names. `folded_into` is the delivery
+-- One event for one recipient. `recipient` says what `subscriber` names, `way` how it leaves: by mail
+-- or webhook, each of which has a queue of its own, so that neither waits for the other. `folded_into` is the delivery
 -- in whose message it was told; of one that is not told, that in whose message it left, if nobody
 -- knows what became of that. `returned` says of what was sent and then came back how the server that
 -- refused it is to be understood; `done_at` stays when it had left.
@@ -180,6 +181,7 @@ CREATE TABLE delivery (
     incident       TEXT NOT NULL,
     recipient      TEXT NOT NULL DEFAULT 'subscriber',
     subscriber     BLOB NOT NULL,
+    way            TEXT NOT NULL DEFAULT 'mail',
     state          TEXT NOT NULL,
     epoch          INTEGER,
     attempts       INTEGER NOT NULL DEFAULT 0,
@@ -191,8 +193,8 @@ CREATE TABLE delivery (
     returned       TEXT,
     UNIQUE (event, subscriber)
 ) STRICT;
-CREATE INDEX delivery_open ON delivery (state, not_before, event_seq) WHERE done_at IS NULL;
-CREATE INDEX delivery_again ON delivery (not_before) WHERE done_at IS NULL AND attempts > 0;
+CREATE INDEX delivery_open ON delivery (way, state, not_before, event_seq) WHERE done_at IS NULL;
+CREATE INDEX delivery_again ON delivery (way, not_before) WHERE done_at IS NULL AND attempts > 0;
 CREATE INDEX delivery_lane ON delivery (subscriber, incident, event_seq);
 CREATE INDEX delivery_done ON delivery (done_at) WHERE done_at IS NOT NULL;
 CREATE INDEX delivery_returned ON delivery (event) WHERE returned IS NOT NULL;
@@ -243,6 +245,7 @@ CREATE TABLE letter (
     id         BLOB PRIMARY KEY,
     kind       TEXT NOT NULL,
     subscriber BLOB NOT NULL,
+    way        TEXT NOT NULL DEFAULT 'mail',
     choice     TEXT NOT NULL,
     good_for   INTEGER NOT NULL,
     state      TEXT NOT NULL,
@@ -250,7 +253,7 @@ CREATE TABLE letter (
     attempts   INTEGER NOT NULL DEFAULT 0,
     not_before INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX letter_due ON letter (state, not_before);
+CREATE INDEX letter_due ON letter (way, state, not_before);
 CREATE INDEX letter_subscriber ON letter (subscriber);
 
 -- Links that confirm: a hash of what only the mail knows, and what was asked for in that mail.

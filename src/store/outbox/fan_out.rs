@@ -88,8 +88,8 @@ impl FanOut {
     /// yet.
     fn queue(&self, tx: &Connection, after: &[u8], last: &[u8]) -> rusqlite::Result<usize> {
         tx.prepare_cached(&format!(
-            "INSERT INTO delivery (id, event, event_seq, incident, subscriber, state, not_before)
-             SELECT delivery_id(?6, id), ?6, ?7, ?8, id, 'queued', ?9 {TO_BE_TOLD} ORDER BY id
+            "INSERT INTO delivery (id, event, event_seq, incident, subscriber, way, state, not_before)
+             SELECT delivery_id(?6, id), ?6, ?7, ?8, id, kind, 'queued', ?9 {TO_BE_TOLD} ORDER BY id
              ON CONFLICT (event, subscriber) DO NOTHING"
         ))?
         .execute((

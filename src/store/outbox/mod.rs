@@ -37,7 +37,11 @@ use super::{
     row::{At, count},
 };
 use crate::domain::{
-    IncidentId, SubscriberId, event::Event, id::DeliveryId, incident::Incident, subscriber::Subscriber,
+    IncidentId, SubscriberId,
+    event::Event,
+    id::DeliveryId,
+    incident::Incident,
+    subscriber::{Subscriber, Way},
 };
 
 /// All that is to be told to one subscriber about one incident.
@@ -184,19 +188,21 @@ impl Counts {
 const STRIKES: i64 = 3;
 
 impl Store {
-    /// Numbers a start of the daemon; whatever an earlier one had claimed is free from now on, to be
-    /// sent again as the same messages.
+    /// Numbers a start of those who tell by this store's way; whatever an earlier one had claimed is
+    /// free from now on, to be sent again as the same messages.
     ///
     /// # Errors
     /// If the store cannot be written.
     pub fn new_epoch(&mut self) -> Result<i64, StoreError> {
+        let way = self.way;
         self.write("begin a new epoch", |tx| {
             tx.execute(
-                "UPDATE delivery SET state = 'queued', epoch = NULL WHERE state = 'sending' AND done_at IS NULL
+                "UPDATE delivery SET state = 'queued', epoch = NULL
+                 WHERE way = ?1 AND state = 'sending' AND done_at IS NULL
                      AND (folded_into IS NULL OR folded_into NOT IN (SELECT id FROM letter))",
-                [],
+                [way.as_str()],
             )?;
-            letters::free(tx)?;
+            letters::free(tx, way)?;
             tx.query_row("UPDATE meta SET value = value + 1 WHERE key = 'epoch' RETURNING value", [], |row| row.get(0))
         })
     }
@@ -244,9 +250,10 @@ impl Store {
     ) -> Result<usize, StoreError> {
         self.claims = self.claims.wrapping_add(1);
         let again = if self.claims.is_multiple_of(2) { limit / 2 } else { limit.div_ceil(2) };
+        let way = self.way;
         self.write("settle and claim deliveries", |tx| {
             settled.iter().try_for_each(|settled| settle(tx, settled, now))?;
-            claim(tx, &Claim { epoch, now, limit, again }, decide)
+            claim(tx, &Claim { way, epoch, now, limit, again }, decide)
         })
     }
 
@@ -257,15 +264,24 @@ impl Store {
     /// If the store cannot be written.
     pub fn set_back(&mut self, by: SignedDuration, now: Timestamp) -> Result<(), StoreError> {
         let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+        let way = self.way;
         self.write("follow the clock", |tx| {
             tx.execute(
-                "UPDATE delivery SET not_before = max(?2, not_before - ?1) WHERE done_at IS NULL AND not_before > ?2",
-                (by, At(now)),
+                "UPDATE delivery SET not_before = max(?2, not_before - ?1)
+                 WHERE done_at IS NULL AND not_before > ?2 AND way = ?3",
+                (by, At(now), way.as_str()),
             )?;
             tx.execute(
-                "UPDATE fan_out SET not_before = max(?2, not_before - ?1) WHERE not_before > ?2",
-                (by, At(now)),
+                "UPDATE letter SET not_before = max(?2, not_before - ?1) WHERE not_before > ?2 AND way = ?3",
+                (by, At(now), way.as_str()),
             )?;
+            // Each way notices the clock by itself; what is common follows it once.
+            if way == Way::Mail {
+                tx.execute(
+                    "UPDATE fan_out SET not_before = max(?2, not_before - ?1) WHERE not_before > ?2",
+                    (by, At(now)),
+                )?;
+            }
             Ok(())
         })
     }
@@ -303,7 +319,8 @@ impl Store {
     pub fn outbox_pending(&self) -> Result<u64, StoreError> {
         self.read("count deliveries", |db| {
             db.prepare_cached(
-                "SELECT (SELECT count(*) FROM delivery WHERE done_at IS NULL AND state IN ('queued', 'sending'))
+                "SELECT (SELECT count(*) FROM delivery WHERE done_at IS NULL
+                         AND way IN ('mail', 'webhook') AND state IN ('queued', 'sending'))
                      - (SELECT count(*) FROM delivery
                         WHERE done_at IS NULL AND folded_into IN (SELECT id FROM letter))
                      + (SELECT count(*) FROM letter)",
@@ -313,14 +330,14 @@ impl Store {
         })
     }
 
-    /// How many deliveries are claimed and not settled. Cheap.
+    /// How many deliveries of this store's way are claimed and not settled. Cheap.
     ///
     /// # Errors
     /// If the store cannot be read.
     pub fn outbox_sending(&self) -> Result<u64, StoreError> {
         self.read("count deliveries", |db| {
-            db.prepare_cached("SELECT count(*) FROM delivery WHERE done_at IS NULL AND state = 'sending'")?
-                .query_row([], |row| row.get(0))
+            db.prepare_cached("SELECT count(*) FROM delivery WHERE done_at IS NULL AND way = ?1 AND state = 'sending'")?
+                .query_row([self.way.as_str()], |row| row.get(0))
                 .map(count)
         })
     }
@@ -337,7 +354,8 @@ impl Store {
         })
     }
 
-    /// When the next lane that has nothing in flight falls due (or fell); `None` if none waits.
+    /// When the next lane of this store's way that has nothing in flight falls due (or fell); `None` if
+    /// none waits.
     ///
     /// # Errors
     /// If the store cannot be read.
@@ -346,12 +364,12 @@ impl Store {
             let next: Option<At> = db
                 .prepare_cached(
                     "SELECT not_before FROM delivery AS waiting
-                     WHERE done_at IS NULL AND state = 'queued' AND NOT EXISTS (
+                     WHERE done_at IS NULL AND way = ?1 AND state = 'queued' AND NOT EXISTS (
                          SELECT 1 FROM delivery AS busy WHERE busy.subscriber = waiting.subscriber
                              AND busy.incident = waiting.incident AND busy.state = 'sending')
                      ORDER BY not_before LIMIT 1",
                 )?
-                .query_row([], |row| row.get(0))
+                .query_row([self.way.as_str()], |row| row.get(0))
                 .optional()?;
             Ok(next.map(|next| next.0))
         })

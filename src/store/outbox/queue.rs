@@ -12,7 +12,13 @@ use sha2::{Digest, Sha256};
 
 use super::{Decide, Fate, Lane, Pending, Settled, Settlement, Told, fan_out};
 use crate::{
-    domain::{IncidentId, SubscriberId, event::Event, id::DeliveryId, incident::Incident, subscriber::SubscriberState},
+    domain::{
+        IncidentId, SubscriberId,
+        event::Event,
+        id::DeliveryId,
+        incident::Incident,
+        subscriber::{SubscriberState, Way},
+    },
     store::{reader, row::At, subscribers},
     untrusted,
 };
@@ -84,8 +90,9 @@ pub(in crate::store) fn tell_in_letter(
     letter: DeliveryId,
 ) -> rusqlite::Result<()> {
     tx.prepare_cached(
-        "INSERT INTO delivery (id, event, event_seq, incident, subscriber, state, not_before, folded_into)
-         SELECT delivery_id(id, ?2), id, seq, ?3, ?2, 'sending', ?4, ?5 FROM event WHERE id = ?1
+        "INSERT INTO delivery (id, event, event_seq, incident, subscriber, way, state, not_before, folded_into)
+         SELECT delivery_id(event.id, ?2), event.id, seq, ?3, ?2, subscriber.kind, 'sending', ?4, ?5
+         FROM event JOIN subscriber ON subscriber.id = ?2 WHERE event.id = ?1
          ON CONFLICT (event, subscriber) DO UPDATE SET state = 'sending', epoch = NULL, done_at = NULL, reply = NULL,
              folded_into = excluded.folded_into",
     )?
@@ -104,6 +111,8 @@ type LaneKey = ([u8; 16], String);
 /// What is claimed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Claim {
+    /// By which way it leaves.
+    pub way: Way,
     /// By which start of the daemon.
     pub epoch: i64,
     /// When.
@@ -177,11 +186,13 @@ fn note(tx: &Connection, id: &DeliveryId, fate: &Fate, epoch: i64, now: Timestam
 fn due_lanes(tx: &Connection, claim: &Claim) -> rusqlite::Result<Vec<LaneKey>> {
     let mut again = tx.prepare_cached(
         "SELECT subscriber, incident FROM delivery INDEXED BY delivery_again
-         WHERE done_at IS NULL AND attempts > 0 AND state = 'queued' AND not_before <= ?1 ORDER BY not_before",
+         WHERE done_at IS NULL AND attempts > 0 AND way = ?2 AND state = 'queued' AND not_before <= ?1
+         ORDER BY not_before",
     )?;
     let mut due = tx.prepare_cached(
         "SELECT subscriber, incident FROM delivery
-         WHERE done_at IS NULL AND state = 'queued' AND not_before <= ?1 ORDER BY not_before, event_seq",
+         WHERE done_at IS NULL AND way = ?2 AND state = 'queued' AND not_before <= ?1
+         ORDER BY not_before, event_seq",
     )?;
     let mut busy = tx.prepare_cached(
         "SELECT 1 FROM delivery WHERE subscriber = ?1 AND incident = ?2 AND state = 'sending' LIMIT 1",
@@ -189,7 +200,7 @@ fn due_lanes(tx: &Connection, claim: &Claim) -> rusqlite::Result<Vec<LaneKey>> {
     let mut seen: HashSet<LaneKey> = HashSet::new();
     let mut lanes = Vec::new();
     for (those, limit) in [(&mut again, claim.again), (&mut due, claim.limit)] {
-        let mut rows = those.query([At(claim.now)])?;
+        let mut rows = those.query((At(claim.now), claim.way.as_str()))?;
         while lanes.len() < limit {
             let Some(row) = rows.next()? else { break };
             let key: LaneKey = (row.get(0)?, row.get(1)?);

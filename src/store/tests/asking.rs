@@ -10,7 +10,7 @@ use crate::{
         event::EventKind,
         id::DeliveryId,
         service::Rules,
-        subscriber::{Address, Choice, SubscriberState},
+        subscriber::{Choice, Destination, SubscriberState},
     },
     store::{
         letters::{Confirmed, Letter, LetterEnd},
@@ -22,7 +22,7 @@ use crate::{
 const GOOD_FOR: Duration = Duration::from_hours(48);
 
 fn asking(address: &str) -> Asking {
-    Asking { address: Address::parse(address).unwrap(), choice: Choice::default() }
+    Asking { address: Destination::parse(address).unwrap(), choice: Choice::default() }
 }
 
 fn client(n: u32) -> IpAddr {
@@ -49,7 +49,7 @@ fn confirm(store: &mut Store, token: &str, now: Timestamp) -> Confirmed {
 }
 
 fn state(store: &Store, address: &str) -> Option<SubscriberState> {
-    store.subscriber_by_address(&Address::parse(address).unwrap()).unwrap().map(|found| found.state)
+    store.subscriber_by_address(&Destination::parse(address).unwrap()).unwrap().map(|found| found.state)
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn each_kind_of_address_gets_its_letter_and_nobody_is_changed_by_asking() {
     let (_folder, mut store) = store();
     let kinds = |letters: Vec<Letter>| letters.iter().map(|letter| letter.kind).collect::<Vec<_>>();
     let mut known = subscriber(1, &["api"]);
-    known.address = Address::parse("known@example.org").unwrap();
+    known.address = Destination::parse("known@example.org").unwrap();
     store.add_subscriber(&known).unwrap();
     assert_eq!(kinds(ask(&mut store, "KNOWN@example.org", client(1), at(0))), [LetterKind::Settings]);
     assert_eq!(store.subscriber(&known.id).unwrap().unwrap().wants.services, [service("api")]);
@@ -222,7 +222,7 @@ fn what_is_forgotten_was_never_asked_for() {
     }
     assert!(ask(&mut store, "ann@example.org", client(4), at(0)).is_empty());
     store.ask(&asking("ann@example.org"), client(5), at(1)).unwrap();
-    assert!(store.forget(&Address::parse("ann@example.org").unwrap(), at(2)).unwrap());
+    assert!(store.forget(&Destination::parse("ann@example.org").unwrap(), at(2)).unwrap());
     for table in ["asking", "letter", "confirmation", "subscriber", "departed"] {
         let rows: i64 = store.db.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap();
         assert_eq!(rows, 0, "{table}");

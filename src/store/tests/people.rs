@@ -7,7 +7,7 @@ use crate::{
         GroupId, Impact,
         event::EventKind,
         service::{Group, Rules, Service},
-        subscriber::{Address, Subscriber, SubscriberState},
+        subscriber::{Destination, Subscriber, SubscriberState},
     },
     store::{
         csv::{self, ImportError, Imported, LineError},
@@ -16,8 +16,8 @@ use crate::{
     },
 };
 
-fn address(text: &str) -> Address {
-    Address::parse(text).unwrap()
+fn address(text: &str) -> Destination {
+    Destination::parse(text).unwrap()
 }
 
 fn rules() -> Rules {
@@ -185,27 +185,28 @@ fn an_export_can_be_imported_again() {
         Subscriber { state: SubscriberState::Suspended, ..subscriber(2, &[]) },
         Subscriber { state: SubscriberState::Pending, confirmed_at: None, ..subscriber(3, &[]) },
         // What would be a comment if it stood bare.
-        Subscriber { address: Address::parse("#news@example.org").unwrap(), ..subscriber(4, &[]) },
+        Subscriber { address: Destination::parse("#news@example.org").unwrap(), ..subscriber(4, &[]) },
+        Subscriber { address: Destination::parse("https://example.org/a,b?c=\"d\"").unwrap(), ..subscriber(5, &[]) },
     ];
     for person in &people {
         store.add_subscriber(person).unwrap();
     }
     let mut out = Vec::new();
-    assert_eq!(csv::export(&store, &Filter::default(), &mut out).unwrap(), 4);
+    assert_eq!(csv::export(&store, &Filter::default(), &mut out).unwrap(), 5);
     let text = String::from_utf8(out.clone()).unwrap();
     assert!(
         text.starts_with(
-            "email,services,groups,kinds,min_impact,language,timezone,state,created_at,confirmed_at\n\
+            "email,services,groups,kinds,min_impact,language,timezone,state,created_at,confirmed_at,webhook\n\
          \"#news@example.org\","
         ) && text.contains(
             "\nreader1@example.org,api db,public,incidents,major,pt-BR,Europe/Berlin,confirmed,2026-11-21T00:00:00Z,"
         ),
         "{text}"
     );
-    assert_eq!(import(&mut store, &text), Imported { same: 4, ..Imported::default() });
+    assert_eq!(import(&mut store, &text), Imported { same: 5, ..Imported::default() });
 
     let (_other_folder, mut other) = testing::store();
-    assert_eq!(import(&mut other, &text).added, 4);
+    assert_eq!(import(&mut other, &text).added, 5);
     let mut again = Vec::new();
     csv::export(&other, &Filter::default(), &mut again).unwrap();
     assert_eq!(again, out);
