@@ -147,7 +147,12 @@ pub fn subscriber(global: &Global, command: &Subscriber) -> Outcome {
             }
             if *ask {
                 let choice = Choice { wants, language: language.clone(), timezone: timezone.clone() };
-                store.ask_for(&Asking { address: parse(address)?, choice }, now)?;
+                let address_asked = parse(address)?;
+                if store.is_unwanted(&address_asked)? {
+                    output::say("whoever has that address does not want to be asked again: add them without --ask");
+                    return Err(Failure::Bad);
+                }
+                store.ask_for(&Asking { address: address_asked, choice }, now)?;
                 output::say("the daemon asks them, within seconds of its running");
                 note_no_mail(&config, address);
                 return Ok(());

@@ -102,6 +102,10 @@ fn secret(subscriber: &Subscriber, key: &Key) -> Option<Secret> {
 impl Endpoints for Exits {
     fn unsubscribe(&self, token: &str) -> Result<(), Unavailable> {
         self.at_desk("a subscriber could not leave", |store, key| {
+            if let Some((subscriber, mailbox)) = key.check_stop(token) {
+                tracing::info!(%subscriber, "somebody who was asked does not want to be asked again");
+                return store.stop_asking(&subscriber, &mailbox, self.clock.wall());
+            }
             self.remove(store, key.check_unsubscribe(token)).map(drop)
         })
     }

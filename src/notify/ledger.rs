@@ -119,6 +119,12 @@ pub trait Ledger {
     fn late(&mut self, _now: Timestamp) -> Result<u64, LedgerError> {
         Ok(0)
     }
+
+    /// The path token with which `subscriber`, who was asked at `mailbox`, says that nobody is to ask
+    /// them again.
+    fn stop_token(&self, _subscriber: &SubscriberId, _mailbox: &[u8; 32]) -> String {
+        String::new()
+    }
 }
 
 /// What calling webhooks asks besides.
@@ -244,6 +250,10 @@ impl Ledger for StoreLedger {
 
     fn late(&mut self, now: Timestamp) -> Result<u64, LedgerError> {
         Ok(self.store.late(now)?)
+    }
+
+    fn stop_token(&self, subscriber: &SubscriberId, mailbox: &[u8; 32]) -> String {
+        self.key.stop(subscriber, mailbox)
     }
 }
 

@@ -16,7 +16,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    compose::{Composer, Draft},
+    compose::{Composer, Draft, Tokens},
     ledger::{Fate, Lane, Ledger, LedgerError, Sent, Settled, Settlement},
     letters::Letters,
     operator::Notice,
@@ -263,8 +263,7 @@ impl Outbox {
         let room = self.rate.allows(room, now);
         for letter in self.letters.turn(ledger, self.epoch, room, now)? {
             let good_until = later(now, self.composer.manage_for());
-            let subscriber = &letter.subscriber.id;
-            let tokens = ledger.tokens(subscriber, good_until, Sent::Letter(*subscriber), letter.at);
+            let tokens = Tokens::of(&letter, ledger, good_until);
             match self.composer.compose_letter(&letter, &tokens, good_until) {
                 Ok(message) => {
                     self.rate.take(now);

@@ -111,6 +111,11 @@ fn answer(tx: &Transaction<'_>, asking: &Asking, good_for: Duration, now: Timest
     let free = |(scope, name): &(Scope, String)| free_at(tx, *scope, name, now);
     let free = Free { address: free(address)?, domain: free(domain)?, messages: free(messages)? };
     let known = subscribers::by_address(tx, &asking.address)?;
+    // Who gets news already is no stranger to ask.
+    let is_confirmed = known.as_ref().is_some_and(|known| known.state == SubscriberState::Confirmed);
+    if !is_confirmed && is_unwanted(tx, &asking.address)? {
+        return Ok(false);
+    }
     let Answer::Letter { kind, at } = asking::answer(known.as_ref().map(|known| known.state), &free, now) else {
         return Ok(false);
     };
@@ -163,6 +168,22 @@ fn hash(db: &Connection, name: &str) -> rusqlite::Result<[u8; 32]> {
     Ok(Sha256::new().chain_update(subscribers::salt(db)?).chain_update(name).finalize().into())
 }
 
+/// The hash of the mailbox behind an address: of the name under which questions to it are counted.
+pub(super) fn mailbox(db: &Connection, address: &Destination) -> rusqlite::Result<[u8; 32]> {
+    let [(_, name), ..] = asking::counted_to(address);
+    hash(db, &name)
+}
+
+/// Whether nobody is to ask there.
+pub(super) fn is_unwanted(db: &Connection, address: &Destination) -> rusqlite::Result<bool> {
+    db.prepare_cached("SELECT 1 FROM unwanted WHERE hash = ?1")?.exists([mailbox(db, address)?])
+}
+
+/// They may be asked again: they said so themselves, or the operator vouches for it.
+pub(super) fn allow_again(db: &Connection, address: &Destination) -> rusqlite::Result<usize> {
+    db.prepare_cached("DELETE FROM unwanted WHERE hash = ?1")?.execute([mailbox(db, address)?])
+}
+
 /// Forgets what no longer counts; how much that was.
 pub(super) fn tidy(tx: &Connection, now: Timestamp, most: i64) -> rusqlite::Result<usize> {
     let mut forgotten = 0;
@@ -179,11 +200,13 @@ pub(super) fn tidy(tx: &Connection, now: Timestamp, most: i64) -> rusqlite::Resu
     Ok(forgotten)
 }
 
-/// Forgets that anything was sent to an address.
-pub(super) fn forget(tx: &Connection, address: &Destination) -> rusqlite::Result<()> {
+/// Forgets that anything was asked of an address, or is not to be. Whether there was any of it.
+pub(super) fn forget(tx: &Connection, address: &Destination) -> rusqlite::Result<bool> {
+    let mut forgotten = allow_again(tx, address)?;
     for (scope, name) in asking::counted_to(address) {
         if scope == Scope::Address {
-            tx.prepare_cached("DELETE FROM allowed WHERE scope = ?1 AND name = ?2")?
+            forgotten += tx
+                .prepare_cached("DELETE FROM allowed WHERE scope = ?1 AND name = ?2")?
                 .execute((scope.as_str(), hash(tx, &name)?))?;
         }
     }
@@ -192,7 +215,7 @@ pub(super) fn forget(tx: &Connection, address: &Destination) -> rusqlite::Result
         .query_map([], |row| Ok((row.get(0)?, row.get::<_, Json<_>>(1)?.0)))?
         .collect::<rusqlite::Result<_>>()?;
     for (no, _) in waiting.iter().filter(|(_, asking)| asking.address.key() == address.key()) {
-        tx.prepare_cached("DELETE FROM asking WHERE no = ?1")?.execute([no])?;
+        forgotten += tx.prepare_cached("DELETE FROM asking WHERE no = ?1")?.execute([no])?;
     }
-    Ok(())
+    Ok(forgotten > 0)
 }

@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction};
 use sha2::{Digest, Sha256};
 
 use super::{
-    Store, StoreError, outbox, reader,
+    Store, StoreError, asking, outbox, reader,
     row::{At, Json, count, json},
     subscribers, tokens,
 };
@@ -39,6 +39,8 @@ pub struct Letter {
     pub attempts: u32,
     /// What confirms; empty if there is nothing to confirm.
     pub token: String,
+    /// The hash of the mailbox, of whoever is asked.
+    pub mailbox: [u8; 32],
     /// Until when the link in it is good.
     pub good_until: Timestamp,
     /// What is going on, which it tells as well.
@@ -205,7 +207,9 @@ fn claim(tx: &Transaction<'_>, id: [u8; 16], epoch: i64, now: Timestamp) -> rusq
         LetterKind::Settings | LetterKind::Welcome => state == SubscriberState::Confirmed,
     };
     let (Some(kind), Some(subscriber)) = (kind, subscriber) else { return discard(tx, id, now).map(|()| None) };
-    if !is_due(kind, subscriber.state) {
+    // They said meanwhile, of another question, that they want none.
+    let is_stopped = kind == LetterKind::Confirm && asking::is_unwanted(tx, &subscriber.address)?;
+    if is_stopped || !is_due(kind, subscriber.state) {
         return discard(tx, id, now).map(|()| None);
     }
     let good_until = now.checked_add(SignedDuration::from_millis(good_for)).unwrap_or(Timestamp::MAX);
@@ -237,8 +241,8 @@ fn claim(tx: &Transaction<'_>, id: [u8; 16], epoch: i64, now: Timestamp) -> rusq
         }
     }
     tx.prepare_cached("UPDATE letter SET state = 'sending', epoch = ?2 WHERE id = ?1")?.execute((id, epoch))?;
-    let id = DeliveryId::from_bytes(id);
-    Ok(Some(Letter { id, kind, subscriber, choice, at: id.at(), attempts, token, good_until, events }))
+    let (id, mailbox) = (DeliveryId::from_bytes(id), asking::mailbox(tx, &subscriber.address)?);
+    Ok(Some(Letter { id, kind, subscriber, choice, at: id.at(), attempts, token, mailbox, good_until, events }))
 }
 
 /// What need not be sent any more is gone, and what it would have told is not told.

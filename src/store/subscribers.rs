@@ -65,6 +65,26 @@ impl Store {
         self.write("remove a subscriber", |tx| remove(tx, id, Trace::Left, now))
     }
 
+    /// Whoever was asked says that nobody is to ask that mailbox again: what is known of them goes.
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    pub fn stop_asking(&mut self, id: &SubscriberId, mailbox: &[u8; 32], now: Timestamp) -> Result<(), StoreError> {
+        self.write("stop asking", |tx| {
+            tx.prepare_cached("INSERT INTO unwanted (hash, since) VALUES (?1, ?2) ON CONFLICT (hash) DO NOTHING")?
+                .execute((mailbox, At(now)))?;
+            remove(tx, id, Trace::Left, now).map(drop)
+        })
+    }
+
+    /// Whether nobody is to ask there: whoever has that mailbox said so.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn is_unwanted(&self, address: &Destination) -> Result<bool, StoreError> {
+        self.read("look up an address", |db| asking::is_unwanted(db, address))
+    }
+
     /// As [`Self::remove_subscriber`], by address.
     ///
     /// # Errors
@@ -89,10 +109,10 @@ impl Store {
                 Some(found) => remove(tx, &found.id, Trace::Nothing, now)?,
                 None => false,
             };
-            asking::forget(tx, address)?;
+            let was_asked = asking::forget(tx, address)?;
             let hashes =
                 tx.prepare_cached("DELETE FROM departed WHERE hash = ?1")?.execute([departed_hash(tx, address)?])?;
-            Ok(was_there || hashes > 0)
+            Ok(was_there || was_asked || hashes > 0)
         });
         self.secure_delete(false)?;
         let forgotten = forgotten?;
@@ -268,6 +288,7 @@ pub(super) fn put(tx: &Transaction<'_>, subscriber: &Subscriber) -> rusqlite::Re
     if subscriber.state != SubscriberState::Pending {
         tx.prepare_cached("DELETE FROM departed WHERE hash = ?1")?
             .execute([departed_hash(tx, &subscriber.address)?])?;
+        asking::allow_again(tx, &subscriber.address)?;
     }
     Ok(Added { id: SubscriberId::from_bytes(id), is_new })
 }

@@ -22,6 +22,7 @@ const KEY_BYTES: usize = 32;
 const MAC_BYTES: usize = 16;
 const UNSUBSCRIBE: &[u8] = b"watchbell unsubscribe 1\0";
 const MANAGE: &[u8] = b"watchbell manage 1\0";
+const STOP: &[u8] = b"watchbell stop 1\0";
 const WEBHOOK: &[u8] = b"watchbell webhook secret 1\0";
 /// Seconds since 1970, which end in 2106.
 const TIME_BYTES: usize = 4;
@@ -119,11 +120,37 @@ impl Key {
         URL_SAFE_NO_PAD.encode(token)
     }
 
+    /// The token with which whoever got a question says that nobody is to ask them again, however old
+    /// it is: it names their mailbox by its salted hash, for when nothing else is known of them any more.
+    /// 86 characters.
+    #[must_use]
+    pub fn stop(&self, subscriber: &SubscriberId, mailbox: &[u8; 32]) -> String {
+        let mut mac = self.mac(STOP, subscriber.as_bytes());
+        mac.update(mailbox);
+        let mut token = subscriber.as_bytes().to_vec();
+        token.extend(mailbox);
+        token.extend(mac.finalize().into_bytes().iter().take(MAC_BYTES));
+        URL_SAFE_NO_PAD.encode(token)
+    }
+
+    /// Whose token of [`Key::stop`] that is, and for which mailbox; `None` if we never made it.
+    #[must_use]
+    pub fn check_stop(&self, token: &str) -> Option<(SubscriberId, [u8; 32])> {
+        let bytes: [u8; 16 + 32 + MAC_BYTES] = URL_SAFE_NO_PAD.decode(token).ok()?.try_into().ok()?;
+        let (id, rest) = bytes.split_first_chunk::<16>()?;
+        let (mailbox, mac) = rest.split_first_chunk::<32>()?;
+        let id = SubscriberId::from_bytes(*id);
+        let mut expected = self.mac(STOP, id.as_bytes());
+        expected.update(mailbox);
+        expected.verify_truncated_left(mac).ok()?;
+        Some((id, *mailbox))
+    }
+
     /// The secret that signs what is sent to a subscriber's webhook. It is nowhere written down; who
     /// leaves and comes back has another one, since they have another id.
     #[must_use]
     pub fn webhook_secret(&self, subscriber: &SubscriberId) -> [u8; 32] {
-        self.mac(WEBHOOK, subscriber).finalize().into_bytes().into()
+        self.mac(WEBHOOK, subscriber.as_bytes()).finalize().into_bytes().into()
     }
 
     /// Whose token of [`Key::manage`] that is; `None` if we never made it, or it is too old.
@@ -224,6 +251,22 @@ mod tests {
     #[test]
     fn tokens_of_released_versions_stay_good() {
         assert_eq!(Key([3; 32]).unsubscribe(&id(9)), "CQkJCQkJCQkJCQkJCQkJCfeg4zUR3_kzqjDJSmUxcQE");
+    }
+
+    #[test]
+    fn a_link_that_stops_questions_names_its_mailbox_and_nothing_else_passes_for_it() {
+        let key = Key([1; 32]);
+        let token = key.stop(&id(7), &[9; 32]);
+        assert_eq!(token.len(), 86);
+        assert_eq!(key.check_stop(&token), Some((id(7), [9; 32])));
+        assert_eq!(Key([2; 32]).check_stop(&token), None);
+        assert_eq!((key.check_unsubscribe(&token), key.check_stop(&key.unsubscribe(&id(7)))), (None, None));
+        let mut bytes = URL_SAFE_NO_PAD.decode(&token).unwrap();
+        for at in 0..bytes.len() {
+            bytes[at] ^= 1;
+            assert_eq!(key.check_stop(&URL_SAFE_NO_PAD.encode(&bytes)), None, "byte {at}");
+            bytes[at] ^= 1;
+        }
     }
 
     #[test]

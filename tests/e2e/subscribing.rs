@@ -204,6 +204,34 @@ fn who_confirms_in_the_middle_of_an_outage_reads_of_it_in_the_welcome_and_then_o
     assert!(subjects[2].contains("Resolved: Api (was down"), "{subjects:?}");
 }
 
+#[test]
+fn whoever_is_bombed_ends_it_with_one_click_and_others_subscribe_as_before() {
+    let scene = Scene::start("");
+    for n in 0..30 {
+        scene.post_from(&format!("10.{n}.0.1"), &format!("email=victim%2B{n}%40example.org"));
+    }
+    let mail = scene.await_mail("Confirm that you want news");
+    assert!(text(&mail).contains("Never write to this address again: "), "{}", text(&mail));
+    assert_eq!(mail.header("List-Unsubscribe"), None, "no program presses it on its own");
+    let stop = link(&mail, "/unsubscribe/");
+    let page = scene.get(&stop);
+    assert!(page.status == 200 && page.text().contains("<form class=\"told\" method=\"post\">"));
+    assert_eq!(scene.post(&stop, "").status, 200);
+    for n in 30..60 {
+        scene.post_from(&format!("10.{n}.0.1"), "email=victim%40example.org");
+    }
+    assert_eq!(scene.post("/subscribe", "email=honest@example.org").status, 200);
+    let confirmation = wait_for("mail for somebody else", SOON, || {
+        scene.mails().into_iter().find(|mail| mail.header("To").unwrap() == "honest@example.org")
+    });
+    assert_eq!(scene.post(&link(&confirmation, "/confirm/"), "").status, 200);
+    scene.await_mail("You get news from now on");
+    // Requests are answered in order: whatever was to come of the others has come.
+    let to_victim = scene.mails().iter().filter(|mail| mail.header("To").unwrap().starts_with("victim")).count();
+    assert!((1..=3).contains(&to_victim), "{to_victim}");
+    assert!(!ok(scene.path(), &["subscriber", "list"]).contains("victim@"), "nobody was even taken down");
+}
+
 /// An answer without its date.
 fn answer_without_date(answer: &Answer) -> Answered {
     let mut headers = answer.headers.clone();

@@ -88,7 +88,8 @@ fn a_webhook_asks_is_asked_hears_and_leaves_and_nothing_inside_is_called() {
     let page = http::get(listen, "/subscribe/").unwrap().text();
     assert!(page.contains("name=\"webhook\""), "{page}");
     let ask = |url: &str| http::post(listen, "/subscribe", FORM, &format!("webhook={url}&service=api")).unwrap();
-    for url in [format!("https://{}/x", inner.address), "https://127.0.0.1:8443/".to_owned(), "http://x.org/".to_owned()]
+    for url in
+        [format!("https://{}/x", inner.address), "https://127.0.0.1:8443/".to_owned(), "http://x.org/".to_owned()]
     {
         assert_eq!(ask(&url).status, 400, "{url}");
     }

@@ -124,14 +124,14 @@ fn file(dice: &mut Dice) -> Vec<u8> {
 }
 
 /// A line as an export writes it.
-fn line(candidate: &Candidate) -> [String; 10] {
+fn line(candidate: &Candidate) -> [String; 11] {
     let join = |ids: Vec<&str>| ids.join(" ");
     let kinds = candidate.kinds.map_or(String::new(), |(incidents, maintenance)| {
         let words = [(incidents, "incidents"), (maintenance, "maintenance")];
         join(words.into_iter().filter(|(is, _)| *is).map(|(_, word)| word).collect())
     });
     [
-        candidate.address.as_str().to_owned(),
+        candidate.address.mail().map(|address| address.as_str().to_owned()).unwrap_or_default(),
         join(candidate.services.iter().flatten().map(ServiceId::as_str).collect()),
         join(candidate.groups.iter().flatten().map(GroupId::as_str).collect()),
         kinds,
@@ -141,6 +141,7 @@ fn line(candidate: &Candidate) -> [String; 10] {
         candidate.state.map_or("", SubscriberState::as_str).to_owned(),
         candidate.created_at.map(|at| at.to_string()).unwrap_or_default(),
         candidate.confirmed_at.map(|at| at.to_string()).unwrap_or_default(),
+        candidate.address.webhook().map(|url| url.as_str().to_owned()).unwrap_or_default(),
     ]
 }
 

@@ -125,7 +125,7 @@ fn letters_are_counted_as_other_messages_are() {
     let (mut outbox, mut ledger) = (world.outbox(4), world.ledger());
     for n in 0..3 {
         let address = Address::parse(&format!("dora{n}@example.org")).unwrap();
-        world.store.ask_for(&Asking { address, choice: Choice::default() }, at(0)).unwrap();
+        world.store.ask_for(&Asking { address: address.into(), choice: Choice::default() }, at(0)).unwrap();
     }
     world.store.answer_requests(Duration::from_hours(48), at(1)).unwrap();
     assert_eq!(world.store.outbox_pending().unwrap(), 3);

@@ -90,7 +90,7 @@ pub struct Draft<'a> {
 /// What links in a message open, and what its envelope says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tokens {
-    /// The way out.
+    /// The way out; of a question: the way never to be asked again.
     pub unsubscribe: String,
     /// What was chosen.
     pub manage: String,
@@ -106,6 +106,19 @@ struct Links {
 
 /// How long a link to one's choice is good: a mail may be read late, and passed on.
 const MANAGE_FOR: SignedDuration = SignedDuration::from_hours(30 * 24);
+
+impl Tokens {
+    /// Those of a letter; that to what was chosen is good until `manage_until`.
+    #[must_use]
+    pub fn of(letter: &ledger::Letter, ledger: &dyn ledger::Ledger, manage_until: Timestamp) -> Self {
+        let id = letter.subscriber.id;
+        let tokens = ledger.tokens(&id, manage_until, ledger::Sent::Letter(id), letter.at);
+        match letter.kind {
+            LetterKind::Confirm => Self { unsubscribe: ledger.stop_token(&id, &letter.mailbox), ..tokens },
+            LetterKind::Settings | LetterKind::Welcome => tokens,
+        }
+    }
+}
 
 /// Makes messages: templates, words and the sender's facts, loaded once.
 #[derive(Debug)]

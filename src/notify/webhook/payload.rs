@@ -157,6 +157,9 @@ struct Asked<'a> {
     subscription: Chosen<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     confirm_url: Option<String>,
+    /// Opens a page where they say that nobody is to ask them again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stop_url: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     manage_url: Option<String>,
     /// Until when the link is good.
@@ -247,6 +250,7 @@ impl Writer {
             page: &self.page,
             subscription: chosen(letter.subscriber.id, choice, unless_asked("unsubscribe", &tokens.unsubscribe)?),
             confirm_url: if is_confirmation { Some(self.link("confirm", &letter.token)?) } else { None },
+            stop_url: if is_confirmation { Some(self.link("unsubscribe", &tokens.unsubscribe)?) } else { None },
             manage_url: unless_asked("manage", &tokens.manage)?,
             good_until: if is_confirmation { letter.good_until } else { manage_until },
             incidents,
@@ -367,7 +371,7 @@ pub fn schema() -> Value {
     let asked = object(
         &["page", "subscription", "good_until"],
         json!({
-            "page": page, "confirm_url": url, "manage_url": url, "good_until": time,
+            "page": page, "confirm_url": url, "stop_url": url, "manage_url": url, "good_until": time,
             "incidents": { "type": "array", "items": incident },
             "subscription": object(
                 &["id", "services", "groups", "kinds", "min_impact"],
@@ -431,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn a_confirmation_says_what_was_asked_for_and_holds_one_link() {
+    fn a_confirmation_says_what_was_asked_for_and_how_to_say_yes_or_never() {
         let mut subscriber = subscriber(&[]);
         subscriber.language = Some("de".to_owned());
         let letter = |kind, token: &str| Letter {
@@ -442,10 +446,11 @@ mod tests {
             at: at(0),
             attempts: 0,
             token: token.to_owned(),
+            mailbox: [0; 32],
             good_until: at(3600),
             events: vec![Arc::clone(&Story::opens(0, &["api"]).events[0])],
         };
-        let tokens = Tokens { unsubscribe: "out".to_owned(), manage: "mine".to_owned() };
+        let tokens = Tokens { unsubscribe: "out".to_owned(), manage: "mine".to_owned(), ..Tokens::default() };
         let said = |letter: &Letter| -> Value {
             serde_json::from_slice(&writer().letter(letter, &tokens, at(7200)).unwrap()).unwrap()
         };
@@ -454,7 +459,8 @@ mod tests {
         assert_eq!(asked["data"]["confirm_url"], "https://hooks.example.org/at/confirm/tok");
         assert_eq!(asked["data"]["good_until"], "2026-11-21T11:15:00Z");
         assert_eq!(asked["data"]["subscription"]["kinds"], json!(["incidents"]));
-        assert_eq!(asked.to_string().matches("hooks.example.org").count(), 1, "{asked}");
+        assert_eq!(asked["data"]["stop_url"], "https://hooks.example.org/at/unsubscribe/out");
+        assert_eq!(asked.to_string().matches("hooks.example.org").count(), 2, "{asked}");
         let welcome = said(&letter(LetterKind::Welcome, ""));
         assert_eq!(welcome["data"]["manage_url"], "https://hooks.example.org/at/manage/mine");
         assert_eq!(welcome["data"]["incidents"][0]["title"], "API is down");

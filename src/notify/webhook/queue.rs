@@ -4,14 +4,7 @@
 //! Each receiver is on its own. One that fails rests, with growing pauses, and nothing is tried there
 //! meanwhile; at most [`EACH`] calls are made to one at a time, and [`AT_ONCE`] in all.
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use hyper::body::Bytes;
 use jiff::{SignedDuration, Timestamp};
@@ -25,8 +18,8 @@ use crate::{
     domain::{SubscriberId, event::Event, id::DeliveryId, webhook::WebhookUrl},
     notify::{
         compose::Tokens,
-        ledger::{Fate, Lane, LedgerError, LetterEnd, Settled, Settlement, WebhookLedger},
-        outbox::{Counters, fate},
+        ledger::{Fate, Lane, LedgerError, LetterEnd, Sent, Settled, Settlement, WebhookLedger},
+        outbox::{Counters, count, fate},
         plan::{self, Decision, News},
         retry::{self, Next},
     },
@@ -72,10 +65,9 @@ struct Flight {
 #[derive(Clone, Debug)]
 enum What {
     /// News, with what is folded into it.
-    News {
-        fold: Vec<DeliveryId>,
-    },
-    Letter,
+    News { fold: Vec<DeliveryId> },
+    /// A letter, with so many events in it.
+    Letter { told: usize },
 }
 
 /// A receiver that fails.
@@ -178,12 +170,12 @@ impl Queue {
                 continue;
             }
             let manage_until = later(now, MANAGE_FOR);
-            let tokens =
-                Tokens { unsubscribe: ledger.unsubscribe_token(&id), manage: ledger.manage_token(&id, manage_until) };
+            let tokens = Tokens::of(&letter, ledger, manage_until);
+            let told = letter.events.len();
             match self.writer.letter(&letter, &tokens, manage_until) {
                 Ok(body) => {
                     let secret = ledger.webhook_secret(&id);
-                    self.begin(letter.id, url, body, secret, id, What::Letter, letter.attempts);
+                    self.begin(letter.id, url, body, secret, id, What::Letter { told }, letter.attempts);
                 }
                 Err(error) => {
                     tracing::error!(%error, "a webhook cannot be called, and waits");
@@ -245,7 +237,7 @@ impl Queue {
         let events: Vec<&Event> = pending.iter().map(|pending| &*pending.event).collect();
         let attempts = pending.last().map_or(0, |last| last.attempts);
         let id = lane.subscriber.id;
-        let token = ledger.unsubscribe_token(&id);
+        let token = ledger.tokens(&id, now, Sent::Delivery(delivery), now).unsubscribe;
         let draft = Draft { news, subscriber: &lane.subscriber, events: &events, unsubscribe_token: &token };
         match (self.writer.news(&draft), lane.subscriber.address.webhook()) {
             (Ok(body), Some(url)) => {
@@ -295,7 +287,7 @@ impl Queue {
             self.gone.push(id);
         }
         match flight.what {
-            What::Letter => self.letter_ended(delivery, flight.attempts, verdict, now),
+            What::Letter { told } => self.letter_ended(delivery, told, flight.attempts, verdict, now),
             What::News { fold } => {
                 let again = match verdict {
                     Verdict::Later { after } if !is_dead => next(delivery, flight.attempts, after, now),
@@ -306,7 +298,7 @@ impl Queue {
         }
     }
 
-    fn letter_ended(&mut self, letter: DeliveryId, attempts: u32, verdict: Verdict, now: Timestamp) {
+    fn letter_ended(&mut self, letter: DeliveryId, told: usize, attempts: u32, verdict: Verdict, now: Timestamp) {
         let end = match verdict {
             Verdict::Taken => LetterEnd::Sent,
             Verdict::Gone | Verdict::Refused => LetterEnd::Failed,
@@ -316,6 +308,15 @@ impl Queue {
                 None => LetterEnd::Failed,
             },
         };
+        match end {
+            LetterEnd::Sent => {
+                count(&self.counters.sent, 1);
+                count(&self.counters.folded, told);
+            }
+            LetterEnd::Retry { .. } => count(&self.counters.retried, 1),
+            LetterEnd::Failed => count(&self.counters.failed, told.saturating_add(1)),
+            LetterEnd::Hold { .. } => {}
+        }
         self.letters.push((letter, end));
     }
 
@@ -427,7 +428,7 @@ impl Queue {
     }
 
     fn letters_under_way(&self) -> usize {
-        self.flights.values().filter(|flight| matches!(flight.what, What::Letter)).count()
+        self.flights.values().filter(|flight| matches!(flight.what, What::Letter { .. })).count()
     }
 
     fn busy_until(&self, subscriber: &SubscriberId, now: Timestamp) -> Option<Timestamp> {
@@ -460,8 +461,4 @@ fn next(delivery: DeliveryId, attempts: u32, after: Duration, now: Timestamp) ->
 
 fn later(at: Timestamp, by: SignedDuration) -> Timestamp {
     at.checked_add(by).unwrap_or(Timestamp::MAX)
-}
-
-fn count(counter: &AtomicU64, by: usize) {
-    counter.fetch_add(u64::try_from(by).unwrap_or(0), Ordering::Relaxed);
 }

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 pub use self::parse::{Candidate, Parsed, parse};
 use super::{
     Filter, Store, StoreError,
+    asking::is_unwanted,
     subscribers::{by_address, has_left},
     tokens,
 };
@@ -66,7 +67,7 @@ pub struct Imported {
     pub same: u64,
     /// Lines about an address that stood further up in the file.
     pub duplicates: u64,
-    /// Lines of people who left within the last 30 days: not brought back.
+    /// Lines of people who left within the last 30 days, or want to be asked by nobody: not brought back.
     pub left: u64,
     /// Lines of another kind than mail or webhook.
     pub other_kinds: u64,
@@ -102,7 +103,9 @@ pub fn import(
                 continue;
             }
             match by_address(tx, &candidate.address)? {
-                None if has_left(tx, &candidate.address)? => imported.left += 1,
+                None if has_left(tx, &candidate.address)? || is_unwanted(tx, &candidate.address)? => {
+                    imported.left += 1;
+                }
                 None => {
                     imported.added += 1;
                     changed.push(fresh(candidate, now)?);

@@ -168,6 +168,12 @@ CREATE TABLE departed (
     left_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- Who said that nobody is to ask them again, as a salted hash of their mailbox.
+CREATE TABLE unwanted (
+    hash  BLOB PRIMARY KEY,
+    since INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
 -- One event for one recipient. `recipient` says what `subscriber` names, `way` how it leaves: by mail
 -- or webhook, each of which has a queue of its own, so that neither waits for the other. `folded_into` is the delivery
 -- in whose message it was told; of one that is not told, that in whose message it left, if nobody

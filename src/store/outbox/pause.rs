@@ -78,12 +78,12 @@ impl Store {
                 .prepare_cached(
                     "SELECT count(*) FROM (
                          SELECT DISTINCT subscriber, incident FROM delivery
-                         WHERE done_at IS NULL AND not_before <= ?1
+                         WHERE done_at IS NULL AND way = 'mail' AND not_before <= ?1
                              AND (folded_into IS NULL OR folded_into NOT IN (SELECT id FROM letter)))",
                 )?
                 .query_row([At(now)], |row| row.get(0))?;
             let letters: i64 = db
-                .prepare_cached("SELECT count(*) FROM letter WHERE not_before <= ?1")?
+                .prepare_cached("SELECT count(*) FROM letter WHERE way = 'mail' AND not_before <= ?1")?
                 .query_row([At(now)], |row| row.get(0))?;
             let mut late = count(queued).saturating_add(count(letters));
             for (event, not_before) in fan_out::promises(db)? {

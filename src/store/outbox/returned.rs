@@ -92,7 +92,7 @@ impl Store {
                     .map(SubscriberId::from_bytes),
             };
             let found = subscriber.map(|id| subscribers::by_id(db, &id)).transpose()?.flatten();
-            Ok(found.map(|found| found.address))
+            Ok(found.and_then(|found| found.address.mail().cloned()))
         })
     }
 

@@ -10,7 +10,7 @@ use crate::{
         event::EventKind,
         id::DeliveryId,
         service::Rules,
-        subscriber::{Choice, Destination, SubscriberState},
+        subscriber::{Choice, Destination, Subscriber, SubscriberState},
     },
     store::{
         letters::{Confirmed, Letter, LetterEnd},
@@ -156,6 +156,35 @@ fn a_bomb_of_ten_thousand_requests_gives_its_victim_three_mails_a_day() {
     assert_eq!(sent.len(), 6, "a day later three more, but none before");
     let waiting: i64 = store.db.query_row("SELECT count(*) FROM asking", [], |row| row.get(0)).unwrap();
     assert_eq!(waiting, 0);
+}
+
+#[test]
+fn who_says_never_is_asked_by_nobody_any_more_until_the_operator_vouches_for_them() {
+    let (_folder, mut store) = store();
+    let [letter] = ask(&mut store, "victim@example.org", client(1), at(0)).try_into().unwrap();
+    store.stop_asking(&letter.subscriber.id, &letter.mailbox, at(1)).unwrap();
+    store.stop_asking(&letter.subscriber.id, &letter.mailbox, at(2)).unwrap();
+    assert_eq!(state(&store, "victim@example.org"), None);
+    assert_eq!(confirm(&mut store, &letter.token, at(2)), Confirmed::Nothing);
+    // Weeks later, too, and by other names of the same mailbox; but nobody else is meant.
+    let later = |days: i64| at(days * 86_400);
+    for (day, address) in [(1, "victim@example.org"), (40, "Victim+tag@example.org"), (400, "VICTIM@example.org")] {
+        assert!(ask(&mut store, address, client(2), later(day)).is_empty(), "{address}");
+    }
+    store.tidy(later(401)).unwrap();
+    let import = csv::import(&mut store, b"victim@example.org\n", &Rules::default(), false, later(401)).unwrap();
+    assert_eq!((import.added, import.left), (0, 1));
+    assert_eq!(ask(&mut store, "other@example.org", client(3), later(401)).len(), 1);
+    let victim = Subscriber { address: Destination::parse("victim@example.org").unwrap(), ..subscriber(1, &[]) };
+    assert!(store.is_unwanted(&victim.address).unwrap());
+    store.add_subscriber(&victim).unwrap();
+    store.remove_subscriber(&victim.id, later(402)).unwrap();
+    assert_eq!(ask(&mut store, "victim@example.org", client(4), later(403)).len(), 1);
+    // To be forgotten is to be as unknown as anybody.
+    let [letter] = ask(&mut store, "ben@example.org", client(5), later(403)).try_into().unwrap();
+    store.stop_asking(&letter.subscriber.id, &letter.mailbox, later(403)).unwrap();
+    assert!(store.forget(&letter.subscriber.address, later(403)).unwrap());
+    assert!(!store.is_unwanted(&letter.subscriber.address).unwrap());
 }
 
 #[test]

@@ -143,7 +143,7 @@ fn what_is_dropped_is_never_told_in_the_queue_or_not_yet() {
 fn letters_wait_beside_and_are_dropped_with_everything() {
     let (folder, mut store) = three();
     let asking = crate::domain::asking::Asking {
-        address: crate::domain::subscriber::Address::parse("dora@example.org").unwrap(),
+        address: crate::domain::subscriber::Destination::parse("dora@example.org").unwrap(),
         choice: crate::domain::subscriber::Choice::default(),
     };
     store.ask_for(&asking, at(70)).unwrap();

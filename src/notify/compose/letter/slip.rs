@@ -75,7 +75,11 @@ impl Letter {
             page: Link { label: say("page", &[]), line: String::new(), url: address(page) },
             why: say("why", &[]),
             manage: (slip.kind == LetterKind::Welcome).then(|| frame.manage()),
-            leave: (slip.kind != LetterKind::Confirm).then(|| frame.leave()),
+            leave: Some(match slip.kind {
+                // They are on no list yet, and may wish never to be.
+                LetterKind::Confirm => frame.link("letter.stop", frame.leave_url),
+                LetterKind::Settings | LetterKind::Welcome => frame.leave(),
+            }),
             ..Self::blank(frame, tint, facts(slip))
         }
     }
