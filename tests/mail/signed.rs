@@ -12,14 +12,32 @@ use watchbell::{config::Dkim, secret::Secret};
 use super::fixture::{World, at, composer, email};
 use crate::support::skip::program;
 
-/// Reads a message, takes the public key from the arguments, and says whether the signature holds.
-const VERIFY: &str = "
-import sys, dkim
-record = sys.argv[1].encode()
+/// What is signed, and must not be changed by anybody on the way (RFC 8058 for the list's own).
+const SIGNED: &str = "From,To,Subject,Date,Message-ID,MIME-Version,Content-Type,Auto-Submitted,References,In-Reply-To,\
+                      List-Id,List-Unsubscribe,List-Unsubscribe-Post";
+
+/// Reads a message; takes the public key, and names of headers. Says what is wrong with the signature:
+/// that it is broken, that one of them may be changed, or that another may be put in front.
+const VERIFY: &str = r"
+import sys, re, dkim
+record, names = sys.argv[1].encode(), sys.argv[2].split(',')
 message = sys.stdin.buffer.read()
-good = dkim.verify(message, dnsfunc=lambda name, timeout=5: record)
-changed = dkim.verify(message.replace(b'unsubscribe/', b'unsubscribe/x'), dnsfunc=lambda name, timeout=5: record)
-sys.exit(0 if good and not changed else 1)
+def good(message):
+    return dkim.verify(message, dnsfunc=lambda name, timeout=5: record)
+wrong = [] if good(message) else ['it is broken']
+for name in names:
+    start = re.compile(b'^' + name.encode() + b': ', re.M | re.I)
+    if not start.search(message):
+        wrong.append('there is no ' + name)
+    elif good(start.sub(lambda found: found.group(0) + b'x', message, count=1)):
+        wrong.append(name + ' may be changed')
+for name in ['From', 'To', 'Subject', 'Date']:
+    if good(name.encode() + b': eve@example.com' + b'\r\n' + message):
+        wrong.append('another ' + name + ' may be put in front')
+for old, new in [(b'unsubscribe/', b'unsubscribe/x'), (b'One-Click', b'Two-Click'), (b'API', b'APA')]:
+    if old not in message or good(message.replace(old, new)):
+        wrong.append('%r may become %r' % (old, new))
+sys.exit(', '.join(wrong) or 0)
 ";
 
 fn openssl(program: &Path, arguments: &[&str], input: &[u8]) -> Vec<u8> {
@@ -61,8 +79,12 @@ fn signatures_with_every_kind_of_key_are_good_for_another_programs_eyes() {
         let mut outbox = world.outbox(1);
         outbox.reconfigure(composer(&email), 1, None);
         let message = outbox.poll(&mut ledger, at(0)).unwrap().remove(0);
-        let mut child = Command::new(&python).args(["-c", VERIFY, &record]).stdin(Stdio::piped()).spawn().unwrap();
+        let verify = ["-c", VERIFY, &record, SIGNED];
+        let mut child =
+            Command::new(&python).args(verify).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(&message.bytes).unwrap();
-        assert!(child.wait().unwrap().success(), "{algorithm}\n{}", String::from_utf8_lossy(&message.bytes));
+        let output = child.wait_with_output().unwrap();
+        let wrong = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{algorithm}: {wrong}\n{}", String::from_utf8_lossy(&message.bytes));
     }
 }

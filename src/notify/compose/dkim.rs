@@ -31,6 +31,9 @@ const SIGNED: &[&str] = &[
     "content-type",
 ];
 
+/// What programs show, of which a second one put in front would be shown in the first one's place.
+const OVERSIGNED: &[&str] = &["from", "to", "subject", "date"];
+
 /// Signs messages for one domain.
 pub struct Signer {
     domain: String,
@@ -54,6 +57,12 @@ impl Signer {
         Ok(Self { domain: config.domain.clone(), selector: config.selector.clone(), key })
     }
 
+    /// The domain that signs, and which of its keys.
+    #[must_use]
+    pub fn names(&self) -> (&str, &str) {
+        (&self.domain, &self.selector)
+    }
+
     /// The message with a signature in front, dated `at`. A message that is none comes back as it is.
     #[must_use]
     pub fn sign(&self, message: &[u8], at: Timestamp) -> Vec<u8> {
@@ -69,6 +78,8 @@ impl Signer {
                 input.push_str("\r\n");
             }
         }
+        // Named once more than they are there: whoever adds another breaks the signature (section 8.15).
+        names.extend(OVERSIGNED);
         let algorithm = match self.key {
             SigningKey::Rsa(_) => "rsa-sha256",
             SigningKey::Ed25519(_) => "ed25519-sha256",
