@@ -1,6 +1,9 @@
 //! The private key that signs mails: reading it, so that a config that is accepted can sign.
 
-use ring::signature::{Ed25519KeyPair, RsaKeyPair};
+use std::fmt;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use ring::signature::{Ed25519KeyPair, KeyPair, RsaKeyPair};
 use rustls::pki_types::{PrivateKeyDer, pem::PemObject};
 
 /// A key that can sign mails (RFC 6376; RFC 8463 for Ed25519).
@@ -9,6 +12,12 @@ pub enum SigningKey {
     Rsa(Box<RsaKeyPair>),
     /// Ed25519.
     Ed25519(Ed25519KeyPair),
+}
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SigningKey({})", self.kind())
+    }
 }
 
 /// Why a text is no key that can sign mails. It never shows the text.
@@ -46,6 +55,64 @@ impl SigningKey {
     fn rsa(pair: RsaKeyPair) -> Self {
         Self::Rsa(Box::new(pair))
     }
+
+    /// The word for its kind in DNS.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Rsa(_) => "rsa",
+            Self::Ed25519(_) => "ed25519",
+        }
+    }
+
+    /// The record to publish at `SELECTOR._domainkey.DOMAIN`.
+    #[must_use]
+    pub fn record(&self) -> String {
+        format!("v=DKIM1; k={}; p={}", self.kind(), STANDARD.encode(self.public_key()))
+    }
+
+    /// Whether these bytes, of the `p=` of a record, are its public half. Of an RSA key some publish
+    /// the numbers alone (RFC 8017, appendix A.1.1), which is what RFC 6376 says, and most the form in
+    /// which OpenSSL writes them (RFC 5280); servers take both.
+    #[must_use]
+    pub fn is_public_key(&self, bytes: &[u8]) -> bool {
+        match self {
+            Self::Rsa(pair) if bytes == pair.public().as_ref() => true,
+            _ => bytes == self.public_key(),
+        }
+    }
+
+    fn public_key(&self) -> Vec<u8> {
+        match self {
+            Self::Ed25519(pair) => pair.public_key().as_ref().to_vec(),
+            Self::Rsa(pair) => {
+                // rsaEncryption, without parameters.
+                const ALGORITHM: [u8; 15] = [48, 13, 6, 9, 42, 134, 72, 134, 247, 13, 1, 1, 1, 5, 0];
+                let mut bits = vec![0];
+                bits.extend_from_slice(pair.public().as_ref());
+                let mut inner = ALGORITHM.to_vec();
+                inner.extend(der(3, &bits));
+                der(48, &inner)
+            }
+        }
+    }
+}
+
+/// A value with its tag and length (X.690, section 8.1).
+fn der(tag: u8, value: &[u8]) -> Vec<u8> {
+    let length = value.len().to_be_bytes();
+    let length = length.get(length.iter().take_while(|byte| **byte == 0).count()..).unwrap_or_default();
+    let mut out = vec![tag];
+    match length {
+        [] => out.push(0),
+        [short @ ..=127] => out.push(*short),
+        long => {
+            out.push(0x80 | u8::try_from(long.len()).unwrap_or(0));
+            out.extend_from_slice(long);
+        }
+    }
+    out.extend_from_slice(value);
+    out
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ pub mod recipient;
 pub mod relay;
 pub mod reply;
 pub mod retry;
+pub mod sender;
 pub mod smtp;
 mod standstill;
 #[cfg(test)]

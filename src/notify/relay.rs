@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     reply::{Phase, Reply},
-    smtp::{Server, Smtp, Timeouts, TlsError},
+    smtp::{Dialogue, Server, Smtp, Timeouts, TlsError},
 };
 use crate::{
     clock::{Clock, Elapsed},
@@ -106,6 +106,16 @@ impl Relay {
                     Ok(Err(error)) => Reply::broken(Phase::Connect, &error.to_string()),
                     Err(_) => Reply::NotTried,
                 }
+            }
+        }
+    }
+
+    /// Hands over one message on a connection of its own, and says how that went.
+    pub async fn try_out(&self, message: &Outgoing) -> Dialogue {
+        match self {
+            Self::Smtp(smtp) => smtp.try_out(&message.from, &message.to, &message.bytes).await,
+            Self::Folder(_) => {
+                Dialogue { peer: None, encryption: None, is_logged_in: false, reply: self.send(message).await }
             }
         }
     }

@@ -156,7 +156,7 @@ async fn survive(cuts: &[Spoiled]) -> usize {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_conversation_cut_off_after_any_byte_loses_nothing_and_repeats_only_what_was_in_doubt() {
-    let lengths = conversation().await;
+    let lengths = Box::pin(conversation()).await;
     let cuts = cuts(lengths);
     let began = std::time::Instant::now();
     let mut copies = 0;

@@ -7,5 +7,6 @@ mod delivery;
 pub mod fixture;
 mod pauses;
 mod pool;
+mod sender;
 mod signed;
 mod webhooks;

@@ -14,7 +14,7 @@ use watchbell::{
     domain::subscriber::Address,
     notify::{
         reply::{Class, Phase, Reply, classify},
-        smtp::{Server as Target, Smtp, Timeouts},
+        smtp::{Encryption, Server as Target, Smtp, Timeouts},
     },
     secret::Secret,
 };
@@ -305,7 +305,23 @@ async fn starttls_and_tls_carry_the_message_and_the_password() {
         let auths =
             server.look(|seen| seen.commands.iter().filter(|command| command.starts_with("AUTH PLAIN")).count());
         assert_eq!(auths, 1);
+        let dialogue = pool.try_out(&address("status@example.org"), &address("ann@example.net"), MESSAGE).await;
+        let expected = if implicit { Encryption::Tls13 } else { Encryption::StartTls };
+        assert_eq!((dialogue.peer, dialogue.encryption), (Some(server.address), Some(expected)));
+        assert!(dialogue.is_logged_in && matches!(dialogue.reply, Reply::Accepted { .. }), "{dialogue:?}");
     }
+}
+
+#[tokio::test]
+async fn a_message_that_is_tried_out_says_how_far_it_came() {
+    let script = |moment: &Moment| if command(moment, "AUTH") { Act::Say("535 5.7.8 no") } else { Act::Usual };
+    let setup = Setup { script: Some(Box::new(script)), extensions: vec!["AUTH PLAIN"], tls: None };
+    let server = Server::start(setup).await;
+    let credentials = Some(("status".to_owned(), Secret::new("hunter2")));
+    let pool = pool(Target { credentials, ..target(&server, MailSecurity::Plain) });
+    let dialogue = pool.try_out(&address("status@example.org"), &address("ann@example.net"), MESSAGE).await;
+    assert_eq!((dialogue.peer, dialogue.encryption, dialogue.is_logged_in), (Some(server.address), None, false));
+    assert!(matches!(dialogue.reply, Reply::Refused { phase: Phase::Auth, code: 535, .. }), "{dialogue:?}");
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 pub mod corpus;
 pub mod daemon;
 pub mod disk;
+pub mod dns;
 pub mod http;
 pub mod netns;
 pub mod nginx;

@@ -1,4 +1,4 @@
-//! `watchbell notify queue|retry|drop|resume|bounce`: what waits to be told, moving it by hand, and what
+//! `watchbell notify test|queue|retry|drop|resume|bounce`: trying mail out, what waits to be told, moving it by hand, and what
 //! came back.
 
 use clap::{Args, Subcommand};
@@ -15,12 +15,15 @@ use crate::{
 
 mod bounce;
 mod queue;
+mod test;
 
 pub(super) use self::queue::time;
 
 /// Look at the mail queue, move it, and take in what came back
 #[derive(Debug, Subcommand)]
 pub enum Notify {
+    /// Send a test message, and look at what the world knows of the sender's domain
+    Test(test::Test),
     /// Print what waits, why, and what was refused; whether mail is paused, since when and why
     Queue {
         /// Only what tells of this incident
@@ -93,6 +96,7 @@ pub fn notify(global: &Global, command: &Notify) -> Outcome {
             ]);
             Ok(())
         }
+        Notify::Test(args) => test::test(global, &config, args, now),
         Notify::Bounce(args) => bounce::bounce(global, &config, args, now),
         Notify::Resume => {
             let was_paused = Store::open(&config.store, now)?.end_pause()?;

@@ -24,8 +24,9 @@ use crate::{
 };
 
 mod slip;
+mod trial;
 
-pub use self::slip::Slip;
+pub use self::{slip::Slip, trial::Trial};
 
 /// How many services a message lists before it counts the rest.
 const LISTED: usize = 12;

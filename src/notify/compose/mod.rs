@@ -20,7 +20,7 @@ use url::{Host, Url};
 
 use self::{
     dkim::Signer,
-    letter::{Frame, Letter, Slip, Source},
+    letter::{Frame, Letter, Slip, Source, Trial},
     stencil::{Known, Marks, Stencil, Stencils},
     templates::{Rendered, Templates},
 };
@@ -347,6 +347,33 @@ impl Composer {
             at: letter.at,
             bytes: self.signed(bytes, letter.at).into(),
         })
+    }
+
+    /// Composes a test message, with the headers of every other and a way out that leads nobody out.
+    ///
+    /// # Errors
+    /// If a template does not fit its context.
+    pub fn compose_trial(
+        &self,
+        id: DeliveryId,
+        to: &Address,
+        tokens: &Tokens,
+        at: Timestamp,
+    ) -> Result<Outgoing, ComposeError> {
+        let links = self.links(&tokens.unsubscribe, &tokens.manage)?;
+        let from = self.sender_for(&tokens.envelope);
+        let letter = Letter::trial(&Trial {
+            from: self.sender.as_str(),
+            envelope: from.as_str(),
+            signer: self.signer.as_ref().map(Signer::names),
+            at,
+            frame: self.frame(&self.site_words, None, &links),
+        });
+        let rendered = self.templates.render(templates::TRIAL, &letter)?;
+        let mut headers = self.list_headers(&links.leave);
+        headers.push(("Content-Language", self.site_words.language().to_owned()));
+        let bytes = self.bytes(id, to.as_str(), at, &rendered, &headers)?;
+        Ok(Outgoing { delivery: id, subscriber: None, from, to: to.clone(), at, bytes: self.signed(bytes, at).into() })
     }
 
     /// What names the list and its way out: RFC 2919, 2369, 8058.

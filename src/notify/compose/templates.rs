@@ -27,6 +27,9 @@ pub struct Templates {
     environment: Environment<'static>,
 }
 
+/// The folder of the test message.
+pub const TRIAL: &str = "test";
+
 const PARTS: [&str; 3] = ["subject.txt", "body.txt", "body.html"];
 
 impl Templates {
@@ -51,7 +54,7 @@ impl Templates {
         });
         let templates = Self { environment };
         let news = News::ALL.iter().map(|news| news.as_str());
-        for folder in news.chain(LetterKind::ALL.map(LetterKind::as_str)) {
+        for folder in news.chain(LetterKind::ALL.map(LetterKind::as_str)).chain([TRIAL]) {
             for part in PARTS {
                 templates.environment.get_template(&name(folder, part))?;
             }

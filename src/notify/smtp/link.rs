@@ -11,7 +11,7 @@ use lettre::transport::smtp::{
     response::Response,
 };
 
-use super::Timeouts;
+use super::{Encryption, Timeouts};
 use crate::{
     domain::subscriber::Address,
     notify::reply::{Phase, Reply},
@@ -20,7 +20,7 @@ use crate::{
 /// One connection, greeted, encrypted if asked for, and logged in if need be.
 pub struct Link {
     connection: AsyncSmtpConnection,
-    is_encrypted: bool,
+    encryption: Option<Encryption>,
     /// The server takes several commands in one write (RFC 2920).
     can_pipeline: bool,
     sent: u32,
@@ -67,12 +67,13 @@ fn reply(phase: Phase, error: &Error) -> Reply {
 }
 
 impl Link {
-    pub fn new(connection: AsyncSmtpConnection, is_encrypted: bool) -> Self {
-        Self { connection, is_encrypted, can_pipeline: false, sent: 0, is_usable: true }
+    pub fn new(connection: AsyncSmtpConnection, encryption: Option<Encryption>) -> Self {
+        Self { connection, encryption, can_pipeline: false, sent: 0, is_usable: true }
     }
 
-    pub fn is_encrypted(&self) -> bool {
-        self.is_encrypted
+    /// How it is encrypted; `None`: not at all.
+    pub fn encryption(&self) -> Option<Encryption> {
+        self.encryption
     }
 
     /// Whether another message may be begun on it.

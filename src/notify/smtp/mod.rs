@@ -5,6 +5,7 @@
 //! it says what the server said. What was asked to be encrypted never leaves in the clear.
 
 use std::{
+    net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -73,6 +74,42 @@ pub struct Server {
     pub extra_roots: Vec<CertificateDer<'static>>,
 }
 
+/// How handing over one message went, step by step: for who sets a server up.
+#[derive(Clone, Debug)]
+pub struct Dialogue {
+    /// The address that was connected to.
+    pub peer: Option<SocketAddr>,
+    /// How it was encrypted.
+    pub encryption: Option<Encryption>,
+    /// Whether user name and password were taken.
+    pub is_logged_in: bool,
+    /// How it ended.
+    pub reply: Reply,
+}
+
+/// How a connection is encrypted. The server's certificate was checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encryption {
+    /// By STARTTLS: TLS 1.2 or newer.
+    StartTls,
+    /// From its first byte on, by TLS 1.2.
+    Tls12,
+    /// From its first byte on, by TLS 1.3.
+    Tls13,
+}
+
+impl Encryption {
+    /// In words.
+    #[must_use]
+    pub const fn in_words(self) -> &'static str {
+        match self {
+            Self::StartTls => "STARTTLS, TLS 1.2 or newer",
+            Self::Tls12 => "TLS 1.2",
+            Self::Tls13 => "TLS 1.3",
+        }
+    }
+}
+
 /// A pool of connections to one SMTP server.
 pub struct Smtp {
     server: Server,
@@ -87,6 +124,12 @@ pub struct Smtp {
 impl std::fmt::Debug for Smtp {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Smtp").field("server", &self.server).finish_non_exhaustive()
+    }
+}
+
+impl Dialogue {
+    fn begun() -> Self {
+        Self { peer: None, encryption: None, is_logged_in: false, reply: Reply::NotTried }
     }
 }
 
@@ -121,7 +164,7 @@ impl Smtp {
         let is_late = || leave.is_some_and(|leave| self.clock.elapsed() > leave.begin_by);
         while !is_late() {
             let Some(link) = self.kept() else {
-                return match self.connect().await {
+                return match self.connect(&mut Dialogue::begun()).await {
                     // It took long to open, but it is open now.
                     Ok(link) if is_late() => {
                         self.keep(link);
@@ -137,6 +180,20 @@ impl Smtp {
             }
         }
         Reply::NotTried
+    }
+
+    /// Hands over one message on a connection of its own, and says how that went.
+    pub async fn try_out(&self, from: &Address, to: &Address, bytes: &[u8]) -> Dialogue {
+        let mut dialogue = Dialogue::begun();
+        dialogue.reply = match self.connect(&mut dialogue).await {
+            Ok(mut link) => {
+                let ended = link.deliver(from, to, bytes, &self.server.timeouts, async { true }).await;
+                link.quit().await;
+                ended.reply
+            }
+            Err(reply) => reply,
+        };
+        dialogue
     }
 
     async fn deliver(
@@ -211,7 +268,8 @@ impl Smtp {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn connect(&self) -> Result<Link, Reply> {
+    /// Opens a connection, and notes how far it came.
+    async fn connect(&self, dialogue: &mut Dialogue) -> Result<Link, Reply> {
         let Server { host, port, timeouts, .. } = &self.server;
         let connecting = wire::connect(host, *port);
         let socket = match tokio::time::timeout(timeouts.connect, connecting).await {
@@ -219,14 +277,17 @@ impl Smtp {
             Ok(Err(error)) => return Err(Reply::broken(Phase::Connect, &error.to_string())),
             Err(_) => return Err(Reply::broken(Phase::Connect, "no connection in time")),
         };
-        let is_loopback = socket.peer_addr().is_ok_and(|peer| peer.ip().is_loopback());
+        dialogue.peer = socket.peer_addr().ok();
+        let is_loopback = dialogue.peer.is_some_and(|peer| peer.ip().is_loopback());
         let mut link = self.tls.open(socket, &self.hello, timeouts.command).await?;
+        dialogue.encryption = link.encryption();
         if let Some(credentials) = &self.credentials {
-            if !link.is_encrypted() && !is_loopback {
+            if link.encryption().is_none() && !is_loopback {
                 let text = "the connection is not encrypted, so the password was not sent";
                 return Err(Reply::Unfit { text: text.to_owned() });
             }
             link.log_in(credentials, timeouts.command).await?;
+            dialogue.is_logged_in = true;
         }
         link.learn(&self.hello, timeouts.command).await?;
         Ok(link)

@@ -8,12 +8,12 @@ use lettre::transport::smtp::{
     client::{AsyncSmtpConnection, Certificate, TlsParameters},
     extension::ClientId,
 };
-use rustls::{ClientConfig, crypto::ring, pki_types::ServerName};
+use rustls::{ClientConfig, ProtocolVersion, crypto::ring, pki_types::ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::{
-    Server,
+    Encryption, Server,
     link::{Link, within},
     wire::Wire,
 };
@@ -77,12 +77,18 @@ impl Tls {
 
     /// Greets the server on a fresh socket and encrypts as asked for.
     pub async fn open(&self, socket: TcpStream, hello: &ClientId, limit: Duration) -> Result<Link, Reply> {
+        let mut encryption = None;
         let wire = match self {
             Self::None | Self::Upgrade(_) => Wire::plain(socket),
             Self::Wrapped(connector, name) => {
                 let handshake = connector.connect(name.clone(), socket);
                 match tokio::time::timeout(limit, handshake).await {
-                    Ok(Ok(stream)) => Wire::tls(stream),
+                    Ok(Ok(stream)) => {
+                        let version = stream.get_ref().1.protocol_version();
+                        let is_newest = version == Some(ProtocolVersion::TLSv1_3);
+                        encryption = Some(if is_newest { Encryption::Tls13 } else { Encryption::Tls12 });
+                        Wire::tls(stream)
+                    }
                     Ok(Err(error)) => return Err(Reply::broken(Phase::Tls, &error.to_string())),
                     Err(_) => return Err(Reply::broken(Phase::Tls, "no TLS handshake in time")),
                 }
@@ -98,9 +104,9 @@ impl Tls {
             }
             let upgrade = within(limit, Phase::Tls, connection.starttls(parameters.clone(), hello));
             guarded(Phase::Tls, upgrade).await?;
-            return Ok(Link::new(connection, true));
+            return Ok(Link::new(connection, Some(Encryption::StartTls)));
         }
-        Ok(Link::new(connection, matches!(self, Self::Wrapped(..))))
+        Ok(Link::new(connection, encryption))
     }
 }
 
