@@ -183,7 +183,7 @@ pub fn subscriber(global: &Global, command: &Subscriber) -> Outcome {
         }
         Subscriber::Forget { address } => {
             let forgotten = store.forget(&parse(address)?, now)?;
-            answer(forgotten, "forgotten")
+            answer(forgotten, "forgotten; backups of the store that were made before still know them")
         }
         Subscriber::Import { file, skip_bad } => {
             let mut bytes = Vec::new();

@@ -29,8 +29,13 @@ const SLICE: i64 = 64;
 pub enum Taken {
     /// It will be answered.
     Down,
-    /// Too many came from there, or from everywhere.
+    /// Too many came from there.
     TooMany {
+        /// When one may ask again.
+        until: Timestamp,
+    },
+    /// Too many came from everywhere.
+    Busy {
         /// When one may ask again.
         until: Timestamp,
     },
@@ -53,11 +58,20 @@ impl Store {
     pub fn ask(&mut self, asking: &Asking, client: IpAddr, now: Timestamp) -> Result<Taken, StoreError> {
         let counted = asking::counted(client);
         // Looking costs no lock: who asks too often makes nobody wait.
-        let until = self.read("look at the limits", |db| {
-            counted.iter().try_fold(now, |until, (scope, name)| Ok(until.max(free_at(db, *scope, name, now)?)))
+        let (theirs, all) = self.read("look at the limits", |db| {
+            let (mut theirs, mut all) = (now, now);
+            for (scope, name) in &counted {
+                let free = free_at(db, *scope, name, now)?;
+                let until = if *scope == Scope::Requests { &mut all } else { &mut theirs };
+                *until = free.max(*until);
+            }
+            Ok((theirs, all))
         })?;
-        if until > now {
-            return Ok(Taken::TooMany { until });
+        if theirs > now {
+            return Ok(Taken::TooMany { until: theirs });
+        }
+        if all > now {
+            return Ok(Taken::Busy { until: all });
         }
         self.write("take down a request", |tx| {
             take_down(tx, asking, now)?;

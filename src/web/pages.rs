@@ -36,6 +36,8 @@ pub struct Pages {
     pub asked_webhook: Bytes,
     /// Too many requests came from there.
     pub too_many: Bytes,
+    /// Too many requests came from everywhere.
+    pub busy: Bytes,
     /// A request cannot be taken just now.
     pub not_now: Bytes,
     /// With one button that confirms.
@@ -73,6 +75,7 @@ impl Pages {
             asked: plain("Check your mail", "<p>If this address can get mail, a message is on its way to it.</p>"),
             asked_webhook: plain("Look at your receiver", "<p>If it can be called, a message is posted to it.</p>"),
             too_many: plain("Too many requests", "<p>Nothing was sent. Try again in an hour.</p>"),
+            busy: plain("Too many people ask", "<p>Nothing was sent. Try again in an hour.</p>"),
             not_now: plain("Not done yet", again),
             confirm: plain("Confirm", &button("Yes, send me news")),
             confirm_again: plain("Not confirmed yet", &button("Yes, send me news")),
@@ -96,6 +99,7 @@ impl Pages {
             asked: press.beside_site("asking.asked", "asking.asked_text", "asking.asked_more")?,
             asked_webhook: press.beside_site("asking.called", "asking.called_text", "asking.called_more")?,
             too_many: press.beside_site("asking.too_many", "asking.too_many_text", "")?,
+            busy: press.beside_site("asking.busy", "asking.busy_text", "")?,
             not_now: press.beside_site("asking.later", "asking.later_text", "")?,
             confirm: button("confirm.title", "confirm.text", "confirm.button")?,
             confirm_again: button("asking.later", "asking.later_text", "confirm.button")?,

@@ -58,6 +58,11 @@ pub(super) async fn subscribe(
             set(&mut response, header::RETRY_AFTER, "3600");
             response
         }
+        Ok(Taken::Busy { .. }) => {
+            let mut response = page(app, StatusCode::SERVICE_UNAVAILABLE, &app.pages.busy);
+            set(&mut response, header::RETRY_AFTER, "3600");
+            response
+        }
         Err(trouble) => not_now(app, &app.pages.not_now, trouble),
     }
 }

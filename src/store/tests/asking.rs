@@ -154,6 +154,12 @@ fn a_bomb_of_ten_thousand_requests_gives_its_victim_three_mails_a_day() {
     }
     assert_eq!(sent.iter().filter(|(day, _)| *day == 0).count(), 3, "{refused} refused");
     assert_eq!(sent.len(), 6, "a day later three more, but none before");
+    // Whoever else asks then is told that it is not their fault, and gets through soon after.
+    let flooded = at(86_400 + 3_599);
+    let honest = asking("honest@example.net");
+    assert!(matches!(store.ask(&honest, client(5_000), flooded).unwrap(), Taken::Busy { .. }));
+    let after = at(86_400 + 3_700);
+    assert_eq!(ask(&mut store, "honest@example.net", client(5_000), after).len(), 1);
     let waiting: i64 = store.db.query_row("SELECT count(*) FROM asking", [], |row| row.get(0)).unwrap();
     assert_eq!(waiting, 0);
 }
