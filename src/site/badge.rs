@@ -164,17 +164,25 @@ fn tenths(c: char) -> u32 {
         _ if let Some(&width) = ascii => u32::from(width),
         // Marks that stand on the letter before them.
         '\u{300}'..='\u{36f}' | '\u{610}'..='\u{61a}' | '\u{64b}'..='\u{65f}' | '\u{fe00}'..='\u{fe0f}' => 0,
-        // As wide as high: East Asian scripts and pictures.
-        '\u{1100}'..='\u{115f}'
-        | '\u{2e80}'..='\u{a4cf}'
-        | '\u{ac00}'..='\u{d7a3}'
-        | '\u{f900}'..='\u{faff}'
-        | '\u{fe30}'..='\u{fe6f}'
-        | '\u{ff00}'..='\u{ff60}'
-        | '\u{2600}'..='\u{27bf}'
-        | '\u{1f000}'..='\u{3ffff}' => 125,
+        _ if is_wide(c) => 125,
         _ => 72,
     }
+}
+
+/// Whether a character is as wide as high: East Asian scripts and pictures.
+#[must_use]
+pub const fn is_wide(c: char) -> bool {
+    matches!(
+        c,
+        '\u{1100}'..='\u{115f}'
+            | '\u{2e80}'..='\u{a4cf}'
+            | '\u{ac00}'..='\u{d7a3}'
+            | '\u{f900}'..='\u{faff}'
+            | '\u{fe30}'..='\u{fe6f}'
+            | '\u{ff00}'..='\u{ff60}'
+            | '\u{2600}'..='\u{27bf}'
+            | '\u{1f000}'..='\u{3ffff}'
+    )
 }
 
 #[cfg(test)]

@@ -155,49 +155,10 @@ fn category(language: &str, n: u64) -> &'static str {
         ("ar", n) if (3..=10).contains(&(n % 100)) => "few",
         ("ar", n) if (11..=99).contains(&(n % 100)) => "many",
         ("fr", 0) | (_, 1) => "one",
+        ("es" | "fr", n) if n != 0 && n.is_multiple_of(1_000_000) => "many",
         _ => "other",
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::fsio;
-
-    #[test]
-    fn what_is_filled_in_is_not_filled_again() {
-        assert_eq!(fill("{a} is {b} {c}", &[("a", "{b}"), ("b", "down")]), "{b} is down {c}");
-    }
-
-    #[test]
-    fn plurals_follow_the_language() {
-        let en = Catalog::load("en-GB", None).unwrap();
-        assert_eq!(en.language(), "en");
-        assert_eq!(en.plural("history.count", 1, &[("n", "1")]), "1 incident");
-        assert_eq!(en.plural("history.count", 0, &[("n", "0")]), "0 incidents");
-        assert_eq!([0, 1, 2, 3, 11, 100].map(|n| category("ar", n)), ["zero", "one", "two", "few", "many", "other"]);
-        assert_eq!(category("fr", 0), "one");
-    }
-
-    #[test]
-    fn an_operators_catalogue_may_hold_a_few_texts_only() {
-        let folder = tempfile::tempdir().unwrap();
-        fsio::write(&folder.path().join("i18n/en.toml"), b"[status]\nmajor_outage = \"Kaput\"").unwrap();
-        let catalog = Catalog::load("en", Some(folder.path())).unwrap();
-        assert_eq!(catalog.raw("status.major_outage"), "Kaput");
-        assert_eq!(catalog.raw("status.operational"), "Operational");
-    }
-
-    #[test]
-    fn a_language_tag_cannot_leave_the_folder() {
-        assert_eq!(Catalog::load("../en", None).unwrap().language(), "en");
-    }
-
-    #[test]
-    fn a_broken_catalogue_is_named() {
-        let folder = tempfile::tempdir().unwrap();
-        fsio::write(&folder.path().join("i18n/en.toml"), b"[status").unwrap();
-        let error = Catalog::load("en", Some(folder.path())).unwrap_err().to_string();
-        assert!(error.starts_with("i18n/en.toml: TOML parse error"), "{error}");
-    }
-}
+mod tests;

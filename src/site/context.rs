@@ -70,6 +70,9 @@ pub struct Context {
     pub names: Names,
     /// What the pages say.
     pub words: Words,
+    /// What mails may be written in, the site's own first: each tag with what the language calls
+    /// itself.
+    pub languages: Vec<(String, String)>,
     /// How they say it.
     pub templates: Templates,
     /// The style sheet and the icons, by name.
@@ -91,6 +94,7 @@ impl Context {
         let site = config.site.clone();
         let words = Words::load(&site.language, site.templates.as_deref())?.with_site_language(&site.language);
         let templates = Templates::load(site.templates.as_deref(), &words)?;
+        let languages = languages(&site)?;
         let mut assets = BTreeMap::new();
         let css = templates.render("assets/site.css", minijinja::context! { accent => site.accent.as_str() })?;
         assets.insert("css", asset("assets/site", "css", css.into_bytes()));
@@ -116,6 +120,7 @@ impl Context {
             takes_webhooks: subscribe_form && config.subscriptions.webhooks,
             names,
             words,
+            languages,
             templates,
             assets,
             script,
@@ -123,6 +128,18 @@ impl Context {
         };
         context.key = context.make_key()?;
         Ok(context)
+    }
+
+    /// The same in the words of another language.
+    ///
+    /// # Errors
+    /// If a catalogue or a template of the operator's cannot be used.
+    pub fn speaking(mut self, language: &str) -> Result<Self, SiteError> {
+        let overrides = self.site.templates.as_deref();
+        self.words = Words::load(language, overrides)?.with_site_language(&self.site.language);
+        self.templates = Templates::load(overrides, &self.words)?;
+        self.key = self.key.and(language);
+        Ok(self)
     }
 
     /// Of everything that a page may show. Never of addresses, targets or secrets: those cannot be
@@ -217,6 +234,27 @@ impl Context {
     pub fn asset(&self, name: &str) -> &str {
         self.assets.get(name).map_or("", |asset| &asset.path)
     }
+}
+
+/// `site.language` and `site.languages`, each once, with their own names; a language that nobody
+/// translated has its tag.
+fn languages(site: &config::Site) -> Result<Vec<(String, String)>, SiteError> {
+    let mut languages: Vec<(String, String)> = Vec::new();
+    for tag in std::iter::once(&site.language).chain(&site.languages) {
+        if languages.iter().any(|(known, _)| known == tag) {
+            continue;
+        }
+        let words = Words::load(tag, site.templates.as_deref())?;
+        let name = words.text("style.name", &[]);
+        let bare = tag.split('-').next().unwrap_or(tag);
+        let name = match words.language() {
+            found if found == tag => name,
+            found if found == bare => format!("{name} ({tag})"),
+            _ => tag.clone(),
+        };
+        languages.push((tag.clone(), name));
+    }
+    Ok(languages)
 }
 
 fn cadence(rules: &Rules) -> Option<(Duration, Duration)> {

@@ -94,7 +94,7 @@ impl Pages {
         let button = |title: &str, text: &str, button: &str| press.button(title, text, button);
         Ok(Self {
             unsubscribe: button("unsubscribe.title", "unsubscribe.text", "unsubscribe.button")?,
-            unsubscribed: press.message("unsubscribe.done", "unsubscribe.done_text", "unsubscribe.done_more")?,
+            unsubscribed: press.left()?,
             try_again: button("unsubscribe.later", "unsubscribe.later_text", "unsubscribe.later_button")?,
             asked: press.beside_site("asking.asked", "asking.asked_text", "asking.asked_more")?,
             asked_webhook: press.beside_site("asking.called", "asking.called_text", "asking.called_more")?,
@@ -116,9 +116,15 @@ impl Pages {
     }
 
     /// Says that news comes from now on, with the way to one's choice, and a webhook's secret.
-    pub(super) fn confirmed(&self, joined: &Joined) -> Bytes {
-        let page = self.press.as_ref().map(|press| press.confirmed(joined));
+    pub(super) fn confirmed(&self, joined: &Joined, language: Option<&str>) -> Bytes {
+        let page = self.press.as_ref().map(|press| press.for_reader(language).confirmed(joined));
         or_plain(page, || plain("Confirmed", "<p>News goes to the address that got this link from now on.</p>"))
+    }
+
+    /// Says to somebody who chose a language that no news comes any more.
+    pub(super) fn left(&self, language: Option<&str>) -> Bytes {
+        let page = self.press.as_ref().map(|press| press.for_reader(language).left());
+        or_plain(page, || self.unsubscribed.clone())
     }
 
     /// Says that a link to one's choice is too old.
@@ -128,7 +134,8 @@ impl Pages {
 
     /// What somebody chose, to be changed.
     pub(super) fn manage(&self, chosen: &Chosen, notice: Notice) -> Bytes {
-        let page = self.press.as_ref().map(|press| press.manage(chosen, notice));
+        let language = chosen.choice.language.as_deref();
+        let page = self.press.as_ref().map(|press| press.for_reader(language).manage(chosen, notice));
         or_plain(page, || plain("What you hear of", "<p>It cannot be shown just now. Try again later.</p>"))
     }
 }

@@ -1,5 +1,7 @@
 //! Makes the pages for subscribers, by the templates and in the words of the site.
 
+use std::collections::BTreeMap;
+
 use hyper::body::Bytes;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -24,6 +26,8 @@ pub struct Press {
     policy: String,
     /// The site's own address, if it is another than that of these pages.
     elsewhere: Option<String>,
+    /// The same for readers of further languages, by tag in lower case.
+    others: BTreeMap<String, Press>,
 }
 
 /// What is said of a choice that was just sent.
@@ -80,17 +84,34 @@ enum Depth {
 }
 
 impl Press {
-    /// Loads templates and words.
+    /// Loads templates and words, in every language that may be chosen.
     ///
     /// # Errors
     /// If a template, a catalogue or the logo of the operator's cannot be used.
     pub(super) fn new(config: &Config) -> Result<Self, SiteError> {
+        let mut press = Self::load(config)?;
+        for language in config.site.languages.iter().filter(|language| **language != config.site.language) {
+            let mut other = Self::load(config)?;
+            other.context = other.context.speaking(language)?;
+            press.others.insert(language.to_ascii_lowercase(), other);
+        }
+        Ok(press)
+    }
+
+    fn load(config: &Config) -> Result<Self, SiteError> {
         // No feed is made here: who would mint its ids does not matter.
         let authority = Authority::mint(&config.site.url, Timestamp::UNIX_EPOCH);
         let context = Context::load(config, authority, false)?;
         let is_elsewhere = config.server.url != config.site.url;
         let elsewhere = is_elsewhere.then(|| config.site.url.to_string());
-        Ok(Self { context, policy: policy(config), elsewhere })
+        Ok(Self { context, policy: policy(config), elsewhere, others: BTreeMap::new() })
+    }
+
+    /// The one for a reader who chose `language`, as mails choose it; else the site's.
+    pub(super) fn for_reader(&self, language: Option<&str>) -> &Self {
+        let Some(tag) = language.map(str::to_ascii_lowercase) else { return self };
+        let bare = tag.split('-').next().unwrap_or(&tag);
+        self.others.get(&tag).or_else(|| self.others.get(bare)).unwrap_or(self)
     }
 
     /// The same, once the pages that are made later were made once.
@@ -99,8 +120,10 @@ impl Press {
     /// If a template does not fit.
     pub(super) fn proven(self) -> Result<Self, SiteError> {
         let secret = Some(Secret::new("whsec_"));
-        self.confirmed(&Joined { manage: String::new(), secret: secret.clone() })?;
-        self.manage(&Chosen { choice: Choice::default(), secret }, Notice::Saved)?;
+        for press in std::iter::once(&self).chain(self.others.values()) {
+            press.confirmed(&Joined { manage: String::new(), secret: secret.clone() })?;
+            press.manage(&Chosen { choice: Choice::default(), secret: secret.clone() }, Notice::Saved)?;
+        }
         Ok(self)
     }
 
@@ -115,9 +138,9 @@ impl Press {
         Ok(self.context.templates.render("unsubscribe.html", form)?.into())
     }
 
-    /// A few words, behind a link of a mail.
-    pub(super) fn message(&self, title: &str, text: &str, more: &str) -> Result<Bytes, SiteError> {
-        self.say(title, text, more, Depth::Below, None)
+    /// That no news comes any more.
+    pub(super) fn left(&self) -> Result<Bytes, SiteError> {
+        self.say("unsubscribe.done", "unsubscribe.done_text", "unsubscribe.done_more", Depth::Below, None)
     }
 
     /// A few words, at the address of the form.

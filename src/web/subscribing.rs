@@ -84,8 +84,14 @@ pub(super) async fn confirm(
     if !is_token(&token) {
         return page(app, StatusCode::GONE, &app.pages.old);
     }
-    match blocking(app, move |app| app.endpoints.confirm(&token)).await {
-        Ok(Some(joined)) => page(app, StatusCode::OK, &app.pages.confirmed(&joined)),
+    let done = blocking(app, move |app| {
+        let Some(joined) = app.endpoints.confirm(&token)? else { return Ok(None) };
+        // Confirmed they are, whatever becomes of this: it is about the words only.
+        let language = app.endpoints.choice(&joined.manage).ok().flatten().and_then(|chosen| chosen.choice.language);
+        Ok(Some((joined, language)))
+    });
+    match done.await {
+        Ok(Some((joined, language))) => page(app, StatusCode::OK, &app.pages.confirmed(&joined, language.as_deref())),
         Ok(None) => page(app, StatusCode::GONE, &app.pages.old),
         Err(trouble) => not_now(app, &app.pages.confirm_again, trouble),
     }
@@ -114,7 +120,8 @@ pub(super) async fn manage(
     let done = blocking(app, move |app| match fields {
         None => app.endpoints.choice(&token).map(|chosen| chosen.map(|chosen| Managed::Shown(chosen, Notice::None))),
         Some(fields) if form::value(&fields, "do") == Some("leave") => {
-            app.endpoints.leave(&token).map(|was_there| was_there.then_some(Managed::Left))
+            let language = app.endpoints.choice(&token)?.and_then(|chosen| chosen.choice.language);
+            app.endpoints.leave(&token).map(|was_there| was_there.then_some(Managed::Left(language)))
         }
         Some(fields) => choose(app, &token, &fields),
     });
@@ -123,7 +130,7 @@ pub(super) async fn manage(
             let status = if matches!(notice, Notice::Wrong(_)) { StatusCode::BAD_REQUEST } else { StatusCode::OK };
             page(app, status, &app.pages.manage(&chosen, notice))
         }
-        Ok(Some(Managed::Left)) => page(app, StatusCode::OK, &app.pages.unsubscribed),
+        Ok(Some(Managed::Left(language))) => page(app, StatusCode::OK, &app.pages.left(language.as_deref())),
         Ok(None) => page(app, StatusCode::GONE, &app.pages.too_old()),
         Err(trouble) => not_now(app, &app.pages.not_now, trouble),
     }
@@ -156,7 +163,8 @@ pub(super) async fn unsubscribe(
 /// What became of a visit to one's choice.
 enum Managed {
     Shown(Chosen, Notice),
-    Left,
+    /// They chose that language.
+    Left(Option<String>),
 }
 
 fn choose(app: &App, token: &str, fields: &Fields) -> Result<Option<Managed>, Unavailable> {

@@ -37,11 +37,19 @@ impl Scene {
 
     /// One that hands mails to `smtp`.
     pub fn telling(smtp: &str, extra: &str) -> Self {
+        Self::of_site(smtp, extra, "")
+    }
+
+    /// The same, with more keys in `[site]`.
+    fn of_site(smtp: &str, extra: &str, site: &str) -> Self {
         let folder = daemon::folder();
         let (listen, api, web) = (free_address(), Target::start(), Target::start());
         let email = format!("[email]\nfrom = \"Example Status <status@example.org>\"\nsmtp = \"{smtp}\"\n{extra}");
         let check = |target: &Target| format!("http = \"http://{}/\"", target.address);
         write_config(folder.path(), listen, &email, &[("api", check(&api)), ("web", check(&web))]);
+        let config = folder.path().join("watchbell.toml");
+        let text = fs::read_to_string(&config).unwrap().replace("[site]\n", &format!("[site]\n{site}\n"));
+        fs::write(&config, text).unwrap();
         let daemon = Daemon::start(folder.path(), listen);
         await_status(listen, "api", "operational");
         await_status(listen, "web", "operational");
@@ -109,6 +117,20 @@ impl Scene {
 /// The text of a mail with its soft line ends undone.
 pub fn text(mail: &Mail) -> String {
     mail.text.replace("=\n", "").replace("=3D", "=")
+}
+
+/// The plain text of a mail in any language.
+fn decoded(mail: &Mail) -> String {
+    let text = mail.text.split_once("Content-Type: text/plain").unwrap().1.split("\n--=_watchbell_").next().unwrap();
+    let text = text.split_once("\n\n").unwrap().1.replace("=\n", "");
+    let mut bytes = Vec::new();
+    let mut pieces = text.split('=');
+    bytes.extend(pieces.next().unwrap().bytes());
+    for piece in pieces {
+        bytes.push(u8::from_str_radix(&piece[..2], 16).unwrap());
+        bytes.extend(piece[2..].bytes());
+    }
+    String::from_utf8(bytes).unwrap()
 }
 
 /// The path of a link in a mail that leads below `place`.
@@ -230,6 +252,56 @@ fn whoever_is_bombed_ends_it_with_one_click_and_others_subscribe_as_before() {
     let to_victim = scene.mails().iter().filter(|mail| mail.header("To").unwrap().starts_with("victim")).count();
     assert!((1..=3).contains(&to_victim), "{to_victim}");
     assert!(!ok(scene.path(), &["subscriber", "list"]).contains("victim@"), "nobody was even taken down");
+}
+
+#[test]
+fn a_reader_of_german_on_an_english_site_gets_german_mails_and_pages_in_their_zone() {
+    let scene = Scene::of_site("dir:mails", "", "languages = [\"de\"]");
+    let form = scene.get("/subscribe/").text();
+    assert!(form.contains("<option value=\"en\" lang=\"en\">English</option>"), "{form}");
+    assert!(form.contains("<option value=\"de\" lang=\"de\">Deutsch</option>"), "{form}");
+
+    let form = "email=ann%40example.org&service=api&language=de&timezone=Europe%2FBerlin";
+    let asked = scene.post("/subscribe", form).text();
+    assert!(asked.contains("<html lang=\"en\""), "the answer is as the form was: {asked}");
+    let mail = wait_for("the first mail", SOON, || scene.mails().into_iter().next());
+    assert_eq!(mail.header("Content-Language").unwrap(), "de");
+    let said = decoded(&mail);
+    for words in ["Möchten Sie Nachrichten von Example Status?", "Zeitzone:        Europe/Berlin\n", " CE"] {
+        assert!(said.contains(words), "no `{words}` in\n{said}");
+    }
+    // Who opens it is not known before they press the button.
+    let confirm = link(&mail, "/confirm/");
+    assert!(scene.get(&confirm).text().contains("<html lang=\"en\""));
+    let confirmed = scene.post(&confirm, "").text();
+    assert!(confirmed.contains("<html lang=\"de\"") && confirmed.contains("<h1>Bestätigt</h1>"), "{confirmed}");
+    let welcome = decoded(&scene.await_mail("Sie bekommen ab jetzt Nachrichten"));
+    assert!(welcome.contains("Nichts von dem, was Sie abonniert haben, ist zurzeit gestört."), "{welcome}");
+
+    scene.api.answers(503);
+    let outage = decoded(&scene.await_mail("Ausfall: Api"));
+    for words in ["Api ist ausgefallen.", "  Ausfall (HTTP 503)\n", " UTC)\n", "Auf der Statusseite verfolgen:\n"] {
+        assert!(outage.contains(words), "no `{words}` in\n{outage}");
+    }
+    let since = outage.lines().find(|line| line.starts_with("Seit:")).unwrap();
+    assert!(since.contains(" CET (") || since.contains(" CEST ("), "{since}");
+    scene.api.answers(200);
+    let over = decoded(&scene.await_mail("Behoben: Api (Ausfall von"));
+    assert!(over.contains("Api ist nach ") && over.contains(" wieder da."), "{over}");
+
+    let manage = confirmed.split_once("../manage/").unwrap().1.split('"').next().unwrap();
+    let manage = format!("/manage/{manage}");
+    let page = scene.get(&manage).text();
+    assert!(page.contains("<h1>Ihre Einstellungen</h1>"), "{page}");
+    assert!(page.contains("<option value=\"de\" lang=\"de\" selected>Deutsch</option>"), "{page}");
+    let english = scene.post(&manage, "service=api&kinds=incidents&language=en&do=save").text();
+    assert!(english.contains("role=\"status\">Saved."), "at once in the language that was chosen: {english}");
+    let german = scene.post(&manage, "service=api&kinds=incidents&language=de&do=save").text();
+    assert!(german.contains("role=\"status\">Gespeichert."), "{german}");
+    let left = scene.post(&manage, "do=leave").text();
+    assert!(left.contains("<html lang=\"de\"") && left.contains("<h1>Abbestellt</h1>"), "{left}");
+    let subjects = scene.subjects();
+    assert_eq!(subjects.len(), 4, "{subjects:?}");
 }
 
 /// An answer without its date.

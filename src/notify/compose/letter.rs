@@ -23,9 +23,11 @@ use crate::{
     },
 };
 
+mod columns;
 mod slip;
 mod trial;
 
+use self::columns::align;
 pub use self::{slip::Slip, trial::Trial};
 
 /// How many services a message lists before it counts the rest.
@@ -123,7 +125,7 @@ struct Said {
 #[derive(Clone, Debug, Serialize)]
 struct Link {
     label: String,
-    /// The label with the address, for plain text.
+    /// The label as it stands in plain text, with the address or before it.
     line: String,
     url: Value,
 }
@@ -169,7 +171,7 @@ impl Letter {
             state: writer.state(),
             note: if source.news == News::Intermittent { frame.words.text("mail.quiet", &[]) } else { String::new() },
             people: writer.people(),
-            page: Link { label: writer.page_label(), line: String::new(), url: address(page.as_str()) },
+            page: frame.page(writer.page_label(), page.as_str()),
             why: writer.why(),
             manage: Some(frame.manage()),
             leave: Some(frame.leave()),
@@ -179,10 +181,7 @@ impl Letter {
 
     /// One that says nothing yet but its facts.
     fn blank(frame: &Frame<'_>, tint: Tint, mut facts: Vec<Fact>) -> Self {
-        let width = facts.iter().map(|fact| fact.padded.chars().count()).max().unwrap_or(0) + 2;
-        for fact in &mut facts {
-            fact.padded = format!("{:width$}", fact.padded);
-        }
+        let indent = align(&mut facts);
         let (dir, start) = if frame.words.direction() == "rtl" { ("rtl", "right") } else { ("ltr", "left") };
         Self {
             lang: frame.words.language().to_owned(),
@@ -197,7 +196,7 @@ impl Letter {
             state: String::new(),
             note: String::new(),
             facts,
-            indent: " ".repeat(width),
+            indent,
             people: Vec::new(),
             page: Link { label: String::new(), line: String::new(), url: Value::UNDEFINED },
             why: String::new(),
@@ -220,6 +219,11 @@ impl Frame<'_> {
     /// The way out.
     fn leave(&self) -> Link {
         self.link("mail.leave", self.leave_url)
+    }
+
+    /// A page, whose address is a line of its own in plain text.
+    fn page(&self, label: String, url: &str) -> Link {
+        Link { line: self.words.text("mail.label", &[("label", &label)]), label, url: address(url) }
     }
 
     fn link(&self, key: &str, url: &str) -> Link {
@@ -268,10 +272,10 @@ impl<'a> Writer<'a> {
     }
 
     fn sentence_of(&self, text: &str) -> String {
-        if text.ends_with(['.', '!', '?', '。', '…', ':']) {
+        if text.ends_with(['.', '!', '?', '。', '！', '？', '؟', '…', ':']) {
             return text.to_owned();
         }
-        self.words().text("mail.sentence", &[("text", text)])
+        format!("{text}{}", self.words().catalog().raw("style.stop"))
     }
 
     /// The services that the message is about, of those that the reader follows.

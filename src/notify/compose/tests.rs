@@ -7,7 +7,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use super::*;
 use crate::{
     config::{Dkim, MailTransport, Server, Site, Store, Subscriptions},
-    domain::{IncidentStatus, ServiceStatus, event::EventKind, incident::FactKind},
+    domain::{GroupId, IncidentStatus, ServiceStatus, event::EventKind, incident::FactKind},
     fsio,
     notify::story::{Story, at, rules, service, subscriber},
     secret::Secret,
@@ -196,6 +196,68 @@ fn every_kind_of_message_reads_well() {
         }
     }
     insta::assert_snapshot!(all);
+}
+
+/// Every kind of message and of letter as plain text, for a reader of `language` on an English site.
+fn all_in(language: &str) -> String {
+    let (mut config, email) = config();
+    config.site.languages = vec![language.to_owned()];
+    let composer = Composer::new(&config, &email).unwrap();
+    let check = |html: &str| {
+        let direction = if language == "ar" { "rtl" } else { "ltr" };
+        let start = format!("<!DOCTYPE html>\n<html lang=\"{language}\" dir=\"{direction}\">");
+        assert!(html.starts_with(&start), "{html}");
+    };
+    let mut all = String::new();
+    for (news, story, follows) in every_kind() {
+        let events: Vec<&Event> = story.events.iter().map(|event| &**event).collect();
+        let subscriber = Subscriber { language: Some(language.to_owned()), ..subscriber(&follows) };
+        let delivery = Story::delivery(1);
+        let draft = Draft { news, delivery, subscriber: &subscriber, events: &events, tokens: &tokens("TOKEN") };
+        let Rendered { subject, text, html } = composer.render(&draft).unwrap();
+        check(&html);
+        // Links and the way out are the same in all but the first.
+        let text = if all.is_empty() { &text } else { text.split_once("\nhttps://").unwrap().0 };
+        all = format!("{all}===== {}: {subject}\n{}\n", news.as_str(), text.trim_end());
+    }
+    let down = Story::opens(0, &["api"]);
+    for (kind, events) in [
+        (LetterKind::Confirm, Vec::new()),
+        (LetterKind::Settings, Vec::new()),
+        (LetterKind::Welcome, Vec::new()),
+        (LetterKind::Welcome, down.events),
+    ] {
+        let mut subscriber = subscriber(&["api"]);
+        subscriber.language = Some(language.to_owned());
+        subscriber.wants.groups = [GroupId::new("public").unwrap()].into();
+        let choice = subscriber.choice();
+        let id = Story::delivery(1);
+        let token = "TOKEN".to_owned();
+        let letter = ledger::Letter {
+            id,
+            kind,
+            subscriber,
+            choice,
+            mailbox: [7; 32],
+            at: at(0),
+            attempts: 0,
+            token,
+            good_until: at(86_400),
+            events,
+        };
+        let message = composer.compose_letter(&letter, &tokens("LEAVE"), at(2_592_000)).unwrap();
+        let message = String::from_utf8(message.bytes.to_vec()).unwrap();
+        let (text, html) = (part_of(&message, "text/plain"), part_of(&message, "text/html"));
+        check(&html);
+        let subject = html.split_once("<title>").unwrap().1.split_once("</title>").unwrap().0;
+        all = format!("{all}===== {}: {subject}\n{}\n", kind.as_str(), text.trim_end());
+    }
+    all
+}
+
+#[test]
+fn every_kind_of_message_reads_well_in_german() {
+    insta::assert_snapshot!(all_in("de"));
 }
 
 #[test]

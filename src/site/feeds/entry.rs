@@ -112,7 +112,7 @@ fn body(
     let summary = incident.and_then(timeline::summary).filter(|_| event.kind == EventKind::Postmortem);
     match summary {
         Some(summary) => markdown::to_html(site.words.local(summary)),
-        None => sentence(&format!("{}.", headline(site, event, view))),
+        None => sentence(&format!("{}{}", headline(site, event, view), site.words.catalog().raw("style.stop"))),
     }
 }
 

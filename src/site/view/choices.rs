@@ -100,8 +100,7 @@ impl Choices {
 }
 
 fn languages(context: &Context, choice: &Choice) -> Vec<Item> {
-    let site = &context.site;
-    if site.languages.iter().all(|language| *language == site.language) {
+    if context.languages.len() < 2 {
         return Vec::new();
     }
     let own = Item {
@@ -109,12 +108,10 @@ fn languages(context: &Context, choice: &Choice) -> Vec<Item> {
         name: context.words.text("manage.language_site", &[]),
         chosen: choice.language.is_none(),
     };
-    let item = |language: &String| Item {
-        value: language.clone(),
-        name: language.clone(),
-        chosen: choice.language.as_ref() == Some(language),
+    let item = |(tag, name): &(String, String)| Item {
+        value: tag.clone(),
+        name: name.clone(),
+        chosen: choice.language.as_ref() == Some(tag),
     };
-    let mut all = vec![&site.language];
-    all.extend(site.languages.iter().filter(|language| **language != site.language));
-    std::iter::once(own).chain(all.into_iter().map(item)).collect()
+    std::iter::once(own).chain(context.languages.iter().map(item)).collect()
 }

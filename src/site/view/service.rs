@@ -274,7 +274,7 @@ fn latency(snapshot: &Snapshot<'_>, service: &Service) -> Result<Option<LatencyV
         svg: html(chart.svg),
         top: words.latency(chart.top_us),
         half: words.latency(chart.top_us / 2),
-        from: words.text("page.days_ago", &[("n", &LATENCY_DAYS.to_string())]),
+        from: words.count("page.days_ago", LATENCY_DAYS.unsigned_abs(), &[]),
         summary,
     }))
 }

@@ -38,8 +38,9 @@ impl Words {
         for &status in ServiceStatus::ALL.iter().rev().filter(|&&status| status < worst) {
             let n = count(status);
             if n > 0 && status != ServiceStatus::Operational {
-                let args = [("sentence", sentence.as_str()), ("n", &self.number(size(n)))];
-                sentence = self.text(&format!("sentence.also_{}", word(status)), &args);
+                let n = size(n);
+                let args = [("sentence", sentence.as_str()), ("n", &self.number(n))];
+                sentence = self.catalog().plural(&format!("sentence.also_{}", word(status)), n, &args);
             }
         }
         capital(&sentence)

@@ -22,7 +22,9 @@ impl Words {
             _ => (unit("d", ms / DAY), Some((ms % DAY / HOUR, "h"))),
         };
         match small {
-            Some((n, key)) if n > 0 => format!("{large} {}", unit(key, n)),
+            Some((n, key)) if n > 0 => {
+                self.text("duration.two", &[("large", large.as_str()), ("small", &unit(key, n))])
+            }
             _ => large,
         }
     }
@@ -100,7 +102,8 @@ impl Words {
 
     fn date_text(&self, key: &str, date: Date) -> String {
         let month = self.catalog().raw(&format!("month.{}", date.month())).to_owned();
-        self.text(key, &[("day", &date.day().to_string()), ("month", &month), ("year", &date.year().to_string())])
+        let day = if date.day() == 1 { self.text("time.first", &[]) } else { date.day().to_string() };
+        self.text(key, &[("day", &day), ("month", &month), ("year", &date.year().to_string())])
     }
 
     /// All of it: "21 November 2026, 14:03 UTC".

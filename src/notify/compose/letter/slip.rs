@@ -6,9 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use minijinja::Value;
 
-use super::{
-    Event, Fact, Frame, LISTED, Letter, Link, News, OK, PLANNED, Said, ServiceId, Source, Tint, Words, Writer, address,
-};
+use super::{Event, Fact, Frame, LISTED, Letter, News, OK, PLANNED, Said, ServiceId, Source, Tint, Words, Writer};
 use crate::{
     domain::{
         GroupId, Impact,
@@ -72,7 +70,7 @@ impl Letter {
             state: say("state", &[]),
             note,
             people: going_on.into_iter().map(|open| open.said).collect(),
-            page: Link { label: say("page", &[]), line: String::new(), url: address(page) },
+            page: frame.page(say("page", &[]), page),
             why: say("why", &[]),
             manage: (slip.kind == LetterKind::Welcome).then(|| frame.manage()),
             leave: Some(match slip.kind {
@@ -100,9 +98,10 @@ impl Open {
         let writer = Writer::new(&source, event);
         let title = writer.title();
         let page = slip.frame.site_url.join(&format!("incidents/{}/", event.incident)).ok()?;
+        let words = slip.frame.words;
         let (mut text, mut html) = (Vec::new(), Vec::new());
         for fact in writer.facts() {
-            let line = format!("{} {}", fact.padded, fact.lines.join("; "));
+            let line = format!("{} {}", fact.padded, fact.lines.join(words.catalog().raw("list.parts")));
             html.push(format!("<p>{}</p>", escape(&line)));
             text.push(line);
         }
@@ -112,7 +111,7 @@ impl Open {
         }
         let label = writer.page_label();
         html.push(format!("<p><a href=\"{}\">{}</a></p>", escape(page.as_str()), escape(&label)));
-        text.push(format!("{label}:\n{page}\n"));
+        text.push(format!("{}\n{page}\n", words.text("mail.label", &[("label", &label)])));
         let (text, html) = (text.join("\n"), html.join("\n"));
         let heading = writer.sentence_of(&title);
         Some(Self { title, tint: writer.tint(), said: Said { heading, text, html: Value::from_safe_string(html) } })

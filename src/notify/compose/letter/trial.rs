@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 
-use super::{Fact, Frame, Letter, Link, OK, address};
+use super::{Fact, Frame, Letter, OK};
 
 /// What a test message says of the sender.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +48,7 @@ impl Letter {
             sentence: say("sentence"),
             state: say("state"),
             note: say("note"),
-            page: Link { label: say("page"), line: String::new(), url: address(frame.site_url.as_str()) },
+            page: frame.page(say("page"), frame.site_url.as_str()),
             why: say("why"),
             ..Self::blank(frame, OK, facts)
         }
