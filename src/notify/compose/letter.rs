@@ -271,6 +271,17 @@ impl<'a> Writer<'a> {
         self.words().incident_title(&self.view, self.source.frame.names)
     }
 
+    /// The title of what still goes on: what is back is not said to be down.
+    fn present(&self) -> String {
+        let suffers = |part: &&Affected| part.recovered_at.is_none();
+        let affected: Vec<Affected> = self.view.affected.iter().filter(suffers).cloned().collect();
+        if self.is_over || affected.is_empty() {
+            return self.title();
+        }
+        let root = self.view.root.clone().filter(|root| affected.iter().any(|part| part.service == *root));
+        self.words().incident_title(&IncidentView { root, affected, ..self.view.clone() }, self.source.frame.names)
+    }
+
     fn sentence_of(&self, text: &str) -> String {
         if text.ends_with(['.', '!', '?', '。', '！', '？', '؟', '…', ':']) {
             return text.to_owned();
@@ -381,7 +392,7 @@ impl<'a> Writer<'a> {
                 };
                 words.fact(&Seen { at: self.last.at, what }, self.source.frame.names)
             }
-            News::Opened | News::Updated => self.sentence_of(&title),
+            News::Opened | News::Updated => self.sentence_of(&self.present()),
             News::Joined => self.about("mail.joined", &self.concerned(EventKind::Joined), &[]),
             News::Recovered => {
                 let back = self.concerned(EventKind::Recovered);
@@ -515,10 +526,12 @@ impl<'a> Writer<'a> {
             return words.text("mail.part_back", &[name, ("moment", &self.near(at)), ("duration", &duration)]);
         }
         let status = self.status_of(part);
-        if part.started_at == self.view.started_at {
+        let since = self.near(part.started_at);
+        // Within the same minute it is the same moment to a reader.
+        if since == self.near(self.view.started_at) {
             return words.text("mail.part", &[name, ("status", &status)]);
         }
-        words.text("mail.part_since", &[name, ("status", &status), ("moment", &self.near(part.started_at))])
+        words.text("mail.part_since", &[name, ("status", &status), ("moment", &since)])
     }
 
     /// A moment in the reader's zone, without its day if that is the day on which it all began.

@@ -279,6 +279,20 @@ fn that_the_root_is_back_and_others_are_not_is_said_in_so_many_words() {
 }
 
 #[test]
+fn what_is_back_is_not_said_to_be_down() {
+    let mut story = Story::opens(0, &["database", "api", "website"]);
+    story.incident.root = Some(service("database"));
+    story.is_back(300, "database");
+    story.events.clear();
+    story.says(600, IncidentStatus::Identified, "We restore the rest.");
+    let message = compose(News::Updated, &story, &[]);
+    let said = part_of(&message, "text/plain");
+    assert!(said.starts_with("API and Website are down.\n"), "{said}");
+    assert!(said.contains("Database: back at 11:20 CET after 5 min"), "{said}");
+    assert_eq!(header(&message, "Subject").unwrap(), "[Example Status] Update: Database (API and Website; identified)");
+}
+
+#[test]
 fn that_what_came_and_went_is_steady_is_said_with_which() {
     let mut story = Story::opens(0, &["api", "website"]);
     story.is_back(300, "website");
