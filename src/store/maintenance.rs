@@ -62,6 +62,7 @@ pub fn backup(config: &config::Store, to: &Path, progress: &mut dyn FnMut(Progre
         }
     }
     let db = schema::open_to_read(&config.path)?;
+    remove_drafts(&key_to);
     if let Some(key) = key.as_ref().filter(|_| !is_left) {
         fsio::create(&key_to, key.bytes(), 0o600).map_err(|error| StoreError::from_io(&key_to, error))?;
     }
@@ -86,10 +87,7 @@ fn draft_copy(db: &Connection, to: &Path, progress: &mut dyn FnMut(Progress)) ->
     let draft = schema::draft_of(to);
     let folder = schema::folder_of(&draft);
     let io = |error| StoreError::from_io(to, error);
-    for left in schema::drafts_left(to) {
-        // Best effort: a copy may be large, but nothing depends on it.
-        let _ = fsio::remove(&left, folder);
-    }
+    remove_drafts(to);
     fsio::remove(&draft, folder).map_err(io)?;
     fsio::create(&draft, b"", 0o600).map_err(io)?;
     let copied = copy_pages(db, &draft, progress)
@@ -105,6 +103,14 @@ fn draft_copy(db: &Connection, to: &Path, progress: &mut dyn FnMut(Progress)) ->
         return Err(error);
     }
     Ok(draft)
+}
+
+/// Removes what others who made a file at `path` left beside it as they were killed.
+fn remove_drafts(path: &Path) {
+    for left in schema::drafts_left(path) {
+        // Best effort: it may be large, or secret, but nothing depends on it.
+        let _ = fsio::remove(&left, schema::folder_of(path));
+    }
 }
 
 fn copy_pages(db: &Connection, draft: &Path, progress: &mut dyn FnMut(Progress)) -> rusqlite::Result<Option<String>> {

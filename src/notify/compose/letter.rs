@@ -25,9 +25,13 @@ use crate::{
 
 mod columns;
 mod slip;
+mod tint;
 mod trial;
 
-use self::columns::align;
+use self::{
+    columns::align,
+    tint::{OK, OUTAGE, PARTIAL, PLANNED, SLOW, Tint, lightened},
+};
 pub use self::{slip::Slip, trial::Trial};
 
 /// How many services a message lists before it counts the rest.
@@ -129,29 +133,6 @@ struct Link {
     line: String,
     url: Value,
 }
-
-/// The shape and the colours of a state, light and dark.
-#[derive(Clone, Copy, Debug, Serialize)]
-struct Tint {
-    shape: char,
-    light_text: &'static str,
-    light_bar: &'static str,
-    light_ground: &'static str,
-    dark_text: &'static str,
-    dark_bar: &'static str,
-    dark_ground: &'static str,
-}
-
-const fn tint(shape: char, light: [&'static str; 3], dark: [&'static str; 3]) -> Tint {
-    let ([light_text, light_bar, light_ground], [dark_text, dark_bar, dark_ground]) = (light, dark);
-    Tint { shape, light_text, light_bar, light_ground, dark_text, dark_bar, dark_ground }
-}
-
-const OK: Tint = tint('✓', ["#12774b", "#2f9e6d", "#eef7f2"], ["#5fd39b", "#2f9e6d", "#12211a"]);
-const SLOW: Tint = tint('▲', ["#8a5a00", "#b98500", "#fdf6e3"], ["#f0c14b", "#c9971b", "#241d0d"]);
-const PARTIAL: Tint = tint('◆', ["#b14a00", "#d9631a", "#fdf0e6"], ["#ff9f5a", "#d96a25", "#26190f"]);
-const OUTAGE: Tint = tint('✕', ["#b81d2c", "#d9363e", "#fdeeee"], ["#ff7b80", "#d9363e", "#2a1416"]);
-const PLANNED: Tint = tint('■', ["#2456c7", "#5b8def", "#eef3fd"], ["#8ab0ff", "#4f7fe0", "#141c2c"]);
 
 impl Letter {
     /// What is said; `None` if there is no event to speak of.
@@ -598,16 +579,4 @@ impl<'a> Writer<'a> {
 /// An address for an attribute or for text: as it is where nothing in it needs escaping.
 fn address(url: &str) -> Value {
     if url.contains(['&', '<', '>', '"', '\'']) { Value::from(url) } else { Value::from_safe_string(url.to_owned()) }
-}
-
-/// A colour halfway to white, to be read on a dark page.
-fn lightened(colour: &str) -> String {
-    let channel = |at: usize| {
-        let value = colour.get(at..at + 2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        value.map(|value| value / 2 + 128)
-    };
-    match (channel(1), channel(3), channel(5)) {
-        (Some(red), Some(green), Some(blue)) => format!("#{red:02x}{green:02x}{blue:02x}"),
-        _ => "#8ab0ff".to_owned(),
-    }
 }
