@@ -16,7 +16,7 @@ use crate::{
     domain::{EventId, IncidentId, ServiceId, SubscriberId, event::EventKind, id::DeliveryId, pause::Cause},
     store::{
         Reader, StoreError,
-        outbox::{Held, Queued, RECENT, Refused},
+        outbox::{Held, Queued, QueuedLetters, RECENT, Refused},
     },
 };
 
@@ -41,7 +41,7 @@ pub struct Queue {
     /// What waits, event by event, in the order of recording.
     pub events: Vec<QueuedEvent>,
     /// Messages that tell of no event, by kind.
-    pub letters: Vec<Letters>,
+    pub letters: Vec<QueuedLetters>,
     /// What was given up lately, by class of reply.
     pub refused: Vec<Refusals>,
 }
@@ -86,25 +86,6 @@ pub struct QueuedEvent {
     pub retried: Vec<Waiting>,
     /// Not to be told yet, by reason.
     pub held: Vec<Waiting>,
-}
-
-/// Letters of one kind.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Letters {
-    /// Which: `confirm`, `settings` or `welcome`.
-    pub kind: String,
-    /// Due, and not claimed yet.
-    pub due: u64,
-    /// On their way.
-    pub sending: u64,
-    /// Refused for now.
-    pub retried: u64,
-    /// Not to leave yet.
-    pub held: u64,
-    /// When the oldest was written.
-    pub oldest_at: Timestamp,
-    /// When the first is or was due.
-    pub next_at: Timestamp,
 }
 
 /// What was given up for one kind of reply.
@@ -157,16 +138,16 @@ pub fn look(
     }
     let queued = reader.queued(now)?.into_iter().filter(|queued| is_meant(&queued.event.incident));
     let events: Vec<QueuedEvent> = queued.map(|queued| event(queued, &mut retried, &mut held)).collect();
-    let letters = if only.is_some() { Vec::new() } else { letters(reader, now)? };
+    let letters = if only.is_some() { Vec::new() } else { reader.queued_letters(now)? };
     let refused = refusals(reader, &is_meant, now)?;
     let many = |waiting: &[Waiting]| waiting.iter().map(|waiting| waiting.count).sum::<u64>();
     let waits = |event: &QueuedEvent| event.due + event.promised + many(&event.retried) + many(&event.held);
-    let letters_wait = |letters: &Letters| letters.due + letters.retried + letters.held;
+    let letters_wait = |letters: &QueuedLetters| letters.due + letters.retried + letters.held;
     let next_of = |event: &QueuedEvent| {
         let later = event.retried.iter().chain(&event.held).map(|waiting| waiting.until).min();
         if event.due + event.promised > 0 { Some(now) } else { later }
     };
-    let next_letter = |letters: &Letters| if letters.due > 0 { now } else { letters.next_at };
+    let next_letter = |letters: &QueuedLetters| if letters.due > 0 { now } else { letters.next_at };
     Ok(Queue {
         paused: reader.pause()?.map(|pause| Paused {
             cause: pause.cause,
@@ -229,21 +210,6 @@ fn event(queued: Queued, retried: &mut Reasons, held: &mut Reasons) -> QueuedEve
         sending,
         promised,
     }
-}
-
-fn letters(reader: &Reader, now: Timestamp) -> Result<Vec<Letters>, StoreError> {
-    let all = reader.queued_letters(now)?.into_iter();
-    Ok(all
-        .map(|letters| Letters {
-            kind: letters.kind,
-            due: letters.due,
-            sending: letters.sending,
-            retried: letters.retried,
-            held: letters.held,
-            oldest_at: letters.oldest_at,
-            next_at: letters.next_at,
-        })
-        .collect())
 }
 
 /// What was given up lately, by class, the class with the latest first.

@@ -4,6 +4,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    path::Path,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -37,6 +38,13 @@ fn answer(refusal: &Mutex<Refusal>, asked: &Asked) -> String {
     refusal.answer.to_owned()
 }
 
+/// A Postfix, and what it refuses.
+fn refusing(folder: &Path) -> (Postfix, Arc<Mutex<Refusal>>) {
+    let refusal = Arc::new(Mutex::new(Refusal::default()));
+    let decides = Arc::clone(&refusal);
+    (Postfix::start_deciding(folder, move |asked| answer(&decides, asked)), refusal)
+}
+
 /// The subjects of what each person got, oldest first.
 fn heard(postfix: &Postfix) -> BTreeMap<String, Vec<String>> {
     let mut heard: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -53,9 +61,7 @@ fn a_real_server_that_refuses_for_now_at_any_stage_delays_everyone_and_loses_nob
         skip!("{why}");
     }
     let folder = daemon::folder();
-    let refusal = Arc::new(Mutex::new(Refusal::default()));
-    let decides = Arc::clone(&refusal);
-    let postfix = Postfix::start_deciding(folder.path(), move |asked| answer(&decides, asked));
+    let (postfix, refusal) = refusing(folder.path());
     let scene = Scene::new(3, &format!("smtp://{}", postfix.address), "connections = 2");
     let _daemon = scene.start();
     let stages = ["CONNECT", "EHLO", "MAIL", "RCPT", "DATA", "END-OF-MESSAGE"];
@@ -127,9 +133,7 @@ fn a_real_server_that_refuses_us_for_good_pauses_mail_and_suspends_nobody() {
         skip!("{why}");
     }
     let folder = daemon::folder();
-    let refusal = Arc::new(Mutex::new(Refusal::default()));
-    let decides = Arc::clone(&refusal);
-    let postfix = Postfix::start_deciding(folder.path(), move |asked| answer(&decides, asked));
+    let (postfix, refusal) = refusing(folder.path());
     let people = 12;
     let scene = Scene::new(people, &format!("smtp://{}", postfix.address), "connections = 2");
     let mut daemon = scene.start();

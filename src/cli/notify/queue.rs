@@ -9,10 +9,10 @@ use crate::{
     domain::IncidentId,
     notify::{
         account::Waiting,
-        queue::{self, Letters, Queue, QueuedEvent},
+        queue::{self, Queue, QueuedEvent},
         recipient::Directory,
     },
-    store::Store,
+    store::{Store, outbox::QueuedLetters},
 };
 
 pub(super) fn queue(config: &Config, incident: Option<&IncidentId>, json: bool, now: Timestamp) -> Outcome {
@@ -109,7 +109,7 @@ fn of_event(event: &QueuedEvent) -> Vec<String> {
     lines
 }
 
-fn of_letters(letters: &Letters) -> String {
+fn of_letters(letters: &QueuedLetters) -> String {
     let parts = [
         (letters.due, "due"),
         (letters.sending, "on their way"),

@@ -2,6 +2,7 @@
 //! people who ask, not for the daemon; 100,000 rows are counted and not handed out.
 
 use jiff::Timestamp;
+use serde::Serialize;
 
 use super::fan_out;
 use crate::{
@@ -60,9 +61,9 @@ pub struct Refused {
 }
 
 /// Letters of one kind.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct QueuedLetters {
-    /// Which kind.
+    /// Which: `confirm`, `settings` or `welcome`.
     pub kind: String,
     /// Due now.
     pub due: u64,
